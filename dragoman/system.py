@@ -1,0 +1,108 @@
+"""What a paper tells the engine: its networks, its losses, and who learns from which."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+Batch = dict[str, Tensor]
+Terms = dict[str, Tensor]  # weighted loss terms; their sum is what is minimised
+
+
+class Progress(NamedTuple):
+    """How far the current stage has come."""
+
+    step: int
+    steps: int
+
+    @property
+    def fraction(self) -> float:
+        """From 0 at the first step towards 1."""
+        return self.step / self.steps
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a system may know of its data before it sees a batch; saved with every translator.
+
+    channels: of each batch key that holds pictures, such as {"a": 3, "b": 1}.
+    size: height and width of the training pictures in pixels.
+    labels: number of classes (0: none). images: number of training pictures.
+    """
+
+    channels: dict[str, int]
+    size: tuple[int, int]
+    labels: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The given networks take one step down the given loss, every so many steps.
+
+    The loss is a method `<who learns>_loss(batch, shared) -> Terms` of the system; its name
+    without `_loss` names the turn in the journal.
+    """
+
+    loss: Callable[[Batch, Any], Terms]
+    networks: Iterable[nn.Module]
+    every: int = 1
+
+    @property
+    def name(self) -> str:
+        """Who learns, such as "generator"."""
+        return self.loss.__name__.removesuffix("_loss")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A span of training with its own turns, fresh optimizers and, if need be, its own data."""
+
+    name: str
+    steps: int
+    turns: list[Turn]
+    begin: Callable[[], None] = lambda: None
+    data: dict[str, Any] = field(default_factory=dict)  # overrides for the loader, as size=64
+
+
+class System(nn.Module):
+    """One paper. Knows nothing of devices, precision, processes, files or logs."""
+
+    Settings: ClassVar[type]  # a frozen dataclass of knobs
+    defaults: ClassVar[dict[str, Any]] = {}  # settings of the run that the paper fixes otherwise
+    needs: ClassVar[tuple[str, ...]] = ("a", "b")  # batch keys without which it cannot train
+    source: ClassVar[str] = "a"  # the batch key that `generate` reads
+    target: ClassVar[str | None] = "b"  # the batch key that `generate` should reproduce, if any
+
+    def __init__(self, settings: Any, facts: Facts) -> None:
+        super().__init__()
+        self.settings, self.facts = settings, facts
+
+    def stages(self, steps: int) -> list[Stage]:
+        """Divide a budget of `steps` into stages of training."""
+        raise NotImplementedError
+
+    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+        """What a user calls: the pictures made for a batch, [B, C, H, W] in [-1, 1]."""
+        raise NotImplementedError
+
+    def share(self, batch: Batch, progress: Progress) -> Any:
+        """Compute once what several turns of one step need; at most one turn may learn through it.
+
+        Anything that holds tensors in dicts, lists, tuples or namespaces may be returned.
+        """
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        """The optimizer of one network; asked for afresh at each stage."""
+        return Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+
+    def averaged(self) -> list[nn.Module]:
+        """Networks of which a moving average may be kept for generating."""
+        return []
+
+    @property
+    def stride(self) -> int:
+        """The sides of pictures given to `generate` must be divisible by this."""
+        return 1

@@ -1,0 +1,20 @@
+"""The systems by name: one paper, one file, one line."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from dragoman.errors import choose
+
+if TYPE_CHECKING:
+    from dragoman.system import System
+
+SYSTEMS = {
+    "pix2pix": "Pix2Pix",
+    "regression": "Regression",
+}
+
+
+def find_system(name: str) -> "type[System]":
+    """Return the class of the named system; loads its file (and torch) only now."""
+    choose("system", name, SYSTEMS)
+    return getattr(import_module(f"dragoman.systems.{name}"), SYSTEMS[name])
