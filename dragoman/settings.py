@@ -1,12 +1,208 @@
-"""A knob is declared once; command line, YAML file and Python call all derive from it."""
+"""A knob is declared once; the command line, YAML files and Python calls all derive from it."""
 
-from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_type_hints
+import dataclasses
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from dragoman.errors import SettingsError, did_you_mean
 
 
 def knob(
-    default: Any, help: str, low: float | None = None, high: float | None = None
-) -> Any:  # Any: the field has the type of its annotation
+    default: Any = dataclasses.MISSING,
+    help: str = "",
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
     """Declare a setting: its default, what it does, and the closed range it must lie in."""
-    return field(default=default, metadata={"help": help, "low": low, "high": high})
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+@dataclasses.dataclass(frozen=True)
+class Knob:
+    """One declared setting, as found in a dataclass."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    low: float | None
+    high: float | None
+
+    @property
+    def required(self) -> bool:
+        """True if a value must be given."""
+        return self.default is dataclasses.MISSING
+
+
+def knobs(groups: Iterable[type]) -> dict[str, Knob]:
+    """Return all knobs of some settings dataclasses by name.
+
+    Raises SettingsError if two groups declare one name, since the command line is flat.
+    """
+    found: dict[str, Knob] = {}
+    for group in groups:
+        hints = get_type_hints(group)
+        for field in dataclasses.fields(group):
+            if field.name in found:
+                raise SettingsError(f"the knob '{field.name}' is declared twice")
+            found[field.name] = Knob(
+                field.name,
+                hints[field.name],
+                field.default,
+                field.metadata.get("help", ""),
+                field.metadata.get("low"),
+                field.metadata.get("high"),
+            )
+    return found
+
+
+def parse(
+    groups: Sequence[type],
+    values: Mapping[str, Any] | None = None,
+    arguments: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    program: str = "dragoman",
+    where: str = "",
+) -> dict[str, Any]:
+    """Return the value of every knob: defaults, then `values` (a file, a call), then `arguments`.
+
+    `defaults` are the system's own; `where` names the file that `values` came from.
+    Raises SettingsError for an unknown name, a wrong type or a value out of range.
+    """
+    declared = knobs(groups)
+    parser = _parser(declared, defaults or {}, program)
+    place = f" in {where}" if where else ""
+    for name in values or {}:
+        if name not in declared:
+            raise SettingsError(
+                f"unknown setting '{name}'{place}{did_you_mean(str(name), declared)}"
+            )
+    namespace = parser.parse_object(_plain(values or {})) if values else parser.get_defaults()
+    if arguments:
+        namespace = parser.parse_args(list(arguments), namespace=namespace)
+    result = {name: getattr(namespace, name) for name in declared}
+    for name, one in declared.items():
+        _check_range(one, result[name], place)
+    return result
+
+
+def build(group: type, values: Mapping[str, Any]) -> Any:
+    """Make a settings dataclass from a flat mapping that may hold other groups' knobs too.
+
+    Values are checked as those of the command line are; missing ones take their defaults.
+    """
+    own = {f.name: values[f.name] for f in dataclasses.fields(group) if f.name in values}
+    return group(**parse([group], own))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a flat YAML mapping of settings; never builds Python objects from it."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        loaded = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = f" (line {line + 1})" if line is not None else ""
+        raise SettingsError(f"{path} is not valid YAML{place}") from error
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"{path} must hold 'name: value' lines, one for each setting")
+    return loaded
+
+
+def describe(kind: Any) -> str:
+    """Say in words what values a type takes: "an integer or null"."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(str(value) for value in get_args(kind))
+    if get_origin(kind) in (Union, types.UnionType):
+        inner = [describe(k) for k in get_args(kind) if k is not type(None)]
+        return " or ".join(inner) + (" or null" if type(None) in get_args(kind) else "")
+    return names.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+
+
+def _check_range(one: Knob, value: Any, place: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if not math.isfinite(value):
+        raise SettingsError(f"--{one.name}{place} must be a finite number, got {value}")
+    if one.low is not None and value < one.low:
+        raise SettingsError(f"--{one.name}{place} must be at least {one.low}, got {value}")
+    if one.high is not None and value > one.high:
+        raise SettingsError(f"--{one.name}{place} must be at most {one.high}, got {value}")
+
+
+def _parser(declared: Mapping[str, Knob], defaults: Mapping[str, Any], program: str) -> Any:
+    parser = _empty_parser(declared, program)
+    for one in declared.values():
+        default = defaults.get(one.name, None if one.required else one.default)
+        parser.add_argument(f"--{one.name}", type=one.type, default=default, help=one.help)
+    return parser
+
+
+def _empty_parser(declared: Mapping[str, Knob], program: str, about: str = "") -> Any:
+    from jsonargparse import ArgumentParser
+
+    class Parser(ArgumentParser):
+        """A parser that answers with one sentence instead of a usage dump."""
+
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            raise SettingsError(_sentence(message, declared)) from ex
+
+    return Parser(
+        prog=program, exit_on_error=False, allow_abbrev=False, default_env=False, description=about
+    )
+
+
+def signature_parser(function: Callable[..., None], program: str) -> Any:
+    """A parser for a function: parameters without default are positional, the rest are flags.
+
+    Help comes from the function's docstring, its "Args:" section in particular.
+    """
+    about, _, rest = (inspect.getdoc(function) or "").partition("Args:")
+    told = dict(re.findall(r"^\s*(\w+): (.*)$", rest, re.MULTILINE))
+    hints = get_type_hints(function)
+    missing = inspect.Parameter.empty
+    declared = {
+        name: Knob(
+            name,
+            hints[name],
+            dataclasses.MISSING if parameter.default is missing else parameter.default,
+            told.get(name, ""),
+            None,
+            None,
+        )
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+    parser = _empty_parser(declared, program, about.strip())
+    for one in declared.values():
+        if one.required:
+            parser.add_argument(one.name, type=one.type, help=one.help)
+        else:
+            parser.add_argument(f"--{one.name}", type=one.type, default=one.default, help=one.help)
+    return parser
+
+
+def _sentence(message: str, declared: Mapping[str, Knob]) -> str:
+    """Turn the parser's message into one sentence that names the flag and the remedy."""
+    wrong = re.search(r'key "(\w+)":.*(?:Got|Given) value: (.*)', message, re.DOTALL)
+    if wrong and wrong[1] in declared:
+        wanted = describe(declared[wrong[1]].type)
+        return f"--{wrong[1]} must be {wanted}, got {wrong[2].strip()!r}"
+    unknown = re.search(r"unrecognized arguments: (\S+)", message)
+    if unknown:
+        name = unknown[1].removeprefix("--").split("=")[0]
+        return f"unknown setting '{unknown[1]}'{did_you_mean(name, declared)}"
+    return message.strip().replace("\n", " ")

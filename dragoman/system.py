@@ -73,6 +73,7 @@ class System(nn.Module):
     Settings: ClassVar[type]  # a frozen dataclass of knobs
     defaults: ClassVar[dict[str, Any]] = {}  # settings of the run that the paper fixes otherwise
     needs: ClassVar[tuple[str, ...]] = ("a", "b")  # batch keys without which it cannot train
+    pairs: ClassVar[bool] = True  # whether a and b of a batch must belong together
     source: ClassVar[str] = "a"  # the batch key that `generate` reads
     target: ClassVar[str | None] = "b"  # the batch key that `generate` should reproduce, if any
 
@@ -101,6 +102,10 @@ class System(nn.Module):
     def averaged(self) -> list[nn.Module]:
         """Networks of which a moving average may be kept for generating."""
         return []
+
+    def generates(self) -> list[nn.Module]:
+        """Networks that `generate` needs; only these are saved with a translator."""
+        return self.averaged() or list(self.children())
 
     @property
     def stride(self) -> int:

@@ -1,0 +1,5 @@
+"""`python -m dragoman`, as torchrun needs it."""
+
+from dragoman.cli import main
+
+main()

@@ -1,0 +1,246 @@
+"""Official pix2pix and CycleGAN weights (github.com/junyanz/pytorch-CycleGAN-and-pix2pix)."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from dragoman.convert.renaming import State, load
+from dragoman.errors import FileError
+from dragoman.networks.blocks import InstanceNorm, Norm
+from dragoman.networks.patch import PatchDiscriminator, PixelDiscriminator
+from dragoman.networks.resnet import Padding, Residual, ResNetGenerator
+from dragoman.networks.unet import UNet
+from dragoman.system import Facts
+from dragoman.systems.pix2pix import Pix2Pix, Pix2PixSettings
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def unet(state: State, dropout: float = 0.5) -> UNet:
+    """Make a U-Net of an official `UnetGenerator`; widths, depth and norm are read from it.
+
+    Whether dropout was on leaves no trace in the weights: set it to 0 if it was off.
+    """
+    state = without_stale_statistics(state)
+    depth = sum(key.endswith("weight") and value.ndim == 4 for key, value in state.items()) // 2
+    if depth < 2:
+        raise _not_a("UnetGenerator", state)
+    first, last = _weight(state, "model.model.0"), _weight(state, "model.model.3")
+    inmost = _weight(state, _level(depth - 1) + ".model.1")
+    network = UNet(
+        inputs=first.shape[1],
+        outputs=last.shape[1],
+        width=first.shape[0],
+        depth=depth,
+        norm=_norm(state, "model.model.0"),
+        dropout=dropout,
+        max_width=inmost.shape[0],
+    )
+    return load(network, state, unet_layers(network))
+
+
+def unet_layers(network: UNet) -> dict[str, str]:
+    """Official name of each layer of a U-Net, by ours."""
+    layers, depth = {}, len(network.down)
+    for level in range(depth):
+        up, name = f"up.{depth - 1 - level}", _level(level) + ".model."
+        layers[f"down.{level}.conv"] = name + ("1" if level else "0")
+        layers[f"down.{level}.norm"] = name + "2"
+        inner = level < depth - 1  # a level with another inside
+        layers[f"{up}.conv"] = name + ("3" if inner == (level == 0) else "5")
+        layers[f"{up}.norm"] = name + ("6" if inner else "4")
+        layers[f"{up}.dropout"] = name + "7"
+    return layers
+
+
+def resnet(state: State, padding: Padding | None = None) -> ResNetGenerator:
+    """Make a residual generator of an official `ResnetGenerator`; all else is read from it.
+
+    padding: of the residual blocks; by default "zero" or "reflect" as the layers' numbers tell
+    ("replicate" numbers them as "reflect" does, so that it must be given).
+    """
+    state = without_stale_statistics(state)
+    first = _weight(state, "model.1")
+    blocks = len({key.split(".")[1] for key in state if ".conv_block." in key})
+    last = _weight(state, f"model.{blocks + 17}")
+    convs = sorted(
+        int(key.split(".")[3])
+        for key, value in state.items()
+        if key.startswith("model.10.conv_block.") and value.ndim == 4
+    )
+    if len(convs) != 2:
+        raise _not_a("ResnetGenerator", state)
+    padded = convs[0] == 1
+    if padding is None:
+        padding = "reflect" if padded else "zero"
+    elif padded != (padding != "zero"):
+        raise FileError(
+            f"these weights were trained {'with' if padded else 'without'} padding layers, which "
+            f"is at odds with padding={padding}; leave padding out"
+        )
+    network = ResNetGenerator(
+        inputs=first.shape[1],
+        outputs=last.shape[0],
+        width=first.shape[0],
+        blocks=blocks,
+        norm=_norm(state, "model.1"),
+        dropout=0.5 if convs[1] - convs[0] == 4 + padded else 0.0,
+        padding=padding,
+    )
+    return load(network, state, resnet_layers(network))
+
+
+def resnet_layers(network: ResNetGenerator) -> dict[str, str]:
+    """Official name of each layer of a residual generator, by ours."""
+    count = len(network.blocks)
+    numbers = {
+        "first": 1,
+        "down.0": 4,
+        "down.1": 7,
+        "up.0": 10 + count,
+        "up.1": 13 + count,
+    }
+    layers = {f"{ours}.conv": f"model.{number}" for ours, number in numbers.items()}
+    layers |= {f"{ours}.norm": f"model.{number + 1}" for ours, number in numbers.items()}
+    layers["last"] = f"model.{count + 17}"
+    for index, block in enumerate(network.blocks):
+        assert isinstance(block, Residual)
+        padded = int(block.conv1.padding_mode != "zeros")
+        second = 3 + 2 * padded + isinstance(block.dropout, nn.Dropout)
+        official = f"model.{10 + index}.conv_block."
+        layers[f"blocks.{index}.dropout"] = f"{official}{padded + 3}"
+        for ours, number in (("1", padded), ("2", second)):
+            layers[f"blocks.{index}.conv{ours}"] = f"{official}{number}"
+            layers[f"blocks.{index}.norm{ours}"] = f"{official}{number + 1}"
+    return layers
+
+
+def discriminator(state: State) -> PatchDiscriminator | PixelDiscriminator:
+    """Make a discriminator of an official one; all settings are read from it."""
+    state = without_stale_statistics(state)
+    convs = [key for key, value in state.items() if key.endswith("weight") and value.ndim == 4]
+    if "net.0.weight" in state:
+        first = _weight(state, "net.0")
+        norm = _norm(state, "net.2")
+        pixel = PixelDiscriminator(first.shape[1], first.shape[0], norm)
+        return load(pixel, state, discriminator_layers(pixel))
+    if len(convs) < 3 or "model.0.weight" not in state:
+        raise _not_a("discriminator", state)
+    first = _weight(state, "model.0")
+    norm = _norm(state, "model.2")
+    patch = PatchDiscriminator(first.shape[1], first.shape[0], len(convs) - 2, norm)
+    return load(patch, state, discriminator_layers(patch))
+
+
+def discriminator_layers(network: PatchDiscriminator | PixelDiscriminator) -> dict[str, str]:
+    """Official name of each layer of a discriminator, by ours."""
+    root = "net" if isinstance(network, PixelDiscriminator) else "model"
+    count = len(network.layers)
+    layers = {f"layers.{i}.conv": f"{root}.{max(0, 3 * i - 1)}" for i in range(count)}
+    layers |= {f"layers.{i}.norm": f"{root}.{3 * i}" for i in range(count)}
+    return layers | {"last": f"{root}.{3 * count - 1}"}
+
+
+def generator(state: State, dropout: float = 0.5) -> UNet | ResNetGenerator:
+    """Make a generator of an official one of either kind; `dropout` is a U-Net's."""
+    return unet(state, dropout) if "model.model.0.weight" in state else resnet(state)
+
+
+def pix2pix(
+    generator_state: State, discriminator_state: State, facts: Facts, **settings: Any
+) -> Pix2Pix:
+    """Make a pix2pix system of an official model's netG and netD, ready to train on.
+
+    What the weights tell (widths, depth, norm, patch, whether the discriminator sees the input)
+    is read from them; further settings are those of `Pix2PixSettings`. Raises FileError if the
+    channels are not those of the data, or the two networks do not belong together.
+    """
+    made = generator(generator_state, settings.get("dropout", 0.5))
+    judge = discriminator(discriminator_state)
+    a, b = _channels(made)
+    sees = judge.layers[0].get_parameter("conv.weight").shape[1]
+    if (a, b) != (facts.channels["a"], facts.channels["b"]) or sees not in (a + b, b):
+        raise FileError(
+            f"these networks are for {a} to {b} channels, judged by {sees}; the data has "
+            f"{facts.channels['a']} and {facts.channels['b']}"
+        )
+    read: dict[str, Any] = _settings(made) | {
+        "objective": "L1+cGAN" if sees == a + b else "L1+GAN",
+        "discriminator_width": judge.layers[0].get_parameter("conv.weight").shape[0],
+        "patch": judge.field if judge.field in (1, 16, 70) else "image",
+    }
+    system = Pix2Pix(Pix2PixSettings(**(read | settings)), facts)
+    system.generator, system.discriminator = made, judge
+    return system
+
+
+def network_layers(network: nn.Module) -> dict[str, str]:
+    """Official name of each layer of a network that this file can make, by ours."""
+    known: dict[type[nn.Module], Callable[..., dict[str, str]]] = {
+        UNet: unet_layers,
+        ResNetGenerator: resnet_layers,
+        PatchDiscriminator: discriminator_layers,
+        PixelDiscriminator: discriminator_layers,
+    }
+    return known[type(network)](network)
+
+
+def without_stale_statistics(state: State) -> dict[str, Tensor]:
+    """The state without running statistics of instance norms, which old files hold unused.
+
+    A batch norm has them beside a weight, so these stay.
+    """
+    kept = {}
+    for key, value in state.items():
+        layer, _, entry = key.rpartition(".")
+        if entry not in STATISTICS or f"{layer}.weight" in state:
+            kept[key] = value
+    return kept
+
+
+def _level(level: int) -> str:
+    """Official name of the block at a level of the U-Net, 0 the outermost."""
+    return "model" + (".model.1" + ".model.3" * (level - 1) if level else "")
+
+
+def _channels(network: UNet | ResNetGenerator) -> tuple[int, int]:
+    """Channels that go in and come out."""
+    weights = [p for p in network.parameters() if p.ndim == 4]
+    return weights[0].shape[1], weights[-1].shape[int(isinstance(network, UNet))]
+
+
+def _settings(network: UNet | ResNetGenerator) -> dict[str, Any]:
+    """The settings by which a system would build this network."""
+    kinds: dict[type[nn.Module], Norm] = {nn.BatchNorm2d: "batch", InstanceNorm: "instance"}
+    norms = [kinds[type(m)] for m in network.modules() if type(m) in kinds]
+    norm = norms[0] if norms else "none"
+    if isinstance(network, ResNetGenerator):
+        width = network.first.get_submodule("conv").get_parameter("weight").shape[0]
+        blocks = len(network.blocks)
+        return {"generator": "resnet", "width": width, "blocks": blocks, "norm": norm}
+    width = network.down[0].get_submodule("conv").get_parameter("weight").shape[0]
+    return {"generator": "unet", "width": width, "depth": len(network.down), "norm": norm}
+
+
+def _norm(state: State, conv: str) -> Norm:
+    """Read the norm: batch norms have vectors as weights; only beside instance norms is a bias."""
+    if any(key.endswith(".weight") and value.ndim == 1 for key, value in state.items()):
+        return "batch"
+    return "instance" if f"{conv}.bias" in state else "none"
+
+
+def _weight(state: State, layer: str) -> Tensor:
+    weight = state.get(f"{layer}.weight")
+    if weight is None or weight.ndim != 4:
+        raise FileError(
+            f"these weights have no convolution '{layer}.weight', which every official network of "
+            "this kind has; check that the file holds this kind of network"
+        )
+    return weight
+
+
+def _not_a(kind: str, state: State) -> FileError:
+    found = re.sub(r"(.{200}).*", r"\1 ...", ", ".join(state))
+    return FileError(f"these weights are not those of an official {kind}; they are: {found}")

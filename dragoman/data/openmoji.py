@@ -1,0 +1,95 @@
+"""Emoji as pairs of line drawing and colour, or as people in six skin tones."""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.data.cache import built, require
+from dragoman.data.catalogue import OPENMOJI, TONES, Edition
+from dragoman.data.settings import DataSettings
+from dragoman.data.source import Source, check_divisor, reduce
+from dragoman.errors import SettingsError
+
+_REVISION = "1"  # raise it when what is built changes
+
+
+class OpenMoji(Source):
+    """Two domains of OpenMoji in one size, with the groups as labels."""
+
+    def __init__(self, name: str, edition: Edition, domains: list[str], settings: DataSettings):
+        from dragoman.data.openmoji_build import build_choice, half_of, painter, split_of
+
+        self._unpaired, self._tile = settings.pairing == "unpaired", edition.tile
+        self.name = "-".join([name, *domains, *(["unpaired"] if self._unpaired else [])])
+        self.size = settings.size or edition.size
+        check_divisor(self.size, edition.tile, name)
+        self.domains = {k: OPENMOJI.domains[d] for k, d in zip("ab", domains, strict=True)}
+        tones = _need_tones(domains)
+        version = f"{require(OPENMOJI.packages)} revision {_REVISION}"
+        note = "choosing the emoji of the data set openmoji, once for all (about 15 seconds)"
+        choice = json.loads(
+            (built("openmoji", version, build_choice, note) / "choice.json").read_text()
+        )
+        note = f"drawing the data set {name}, once for all (about 20 seconds)"
+        folder = built(name, version, painter(edition.tile, choice), note)
+        kind = "tones" if tones else "pairs"
+        self._arrays = {
+            key: np.load(folder / f"{kind}_{domain}.npy", mmap_mode="r")
+            for key, domain in zip("ab", domains, strict=True)
+        }
+        entries: list[dict[str, Any]] = choice["families" if tones else "pairs"]
+        self._codes = np.array([entry["base" if tones else "code"] for entry in entries])
+        self.labels = tuple(sorted({entry["group"] for entry in choice["pairs"]}))
+        self._labels = np.array([self.labels.index(entry["group"]) for entry in entries])
+        self._split = np.array([split_of(code) for code in self._codes])
+        self._half = np.array([half_of(code) for code in self._codes])
+
+    def _rows(self, split: str, key: str) -> NDArray[np.int64]:
+        """Numbers, in the stored arrays, of the pictures of a domain in a split."""
+        chosen = self._split == split
+        if self._unpaired and split == "train":
+            chosen &= self._half == "ab".index(key)
+        return np.flatnonzero(chosen)
+
+    def count(self, split: str, key: str) -> int:
+        """Return how many pictures a domain has in a split."""
+        return len(self._rows(split, key))
+
+    def partners(self, split: str) -> bool:
+        """False for unpaired training; held-out pictures always keep their partners."""
+        return not self._unpaired or split != "train"
+
+    def pictures(
+        self,
+        split: str,
+        key: str,
+        rows: NDArray[np.int64],
+        places: NDArray[np.float64] | None,
+        size: int,
+    ) -> NDArray:
+        """Return pictures [B, 3, size, size]; they fill their frame and are never cropped."""
+        return reduce(self._arrays[key][self._rows(split, key)[rows]], size, "drawing")
+
+    def names(self, split: str) -> list[str]:
+        """Return the hexcode of each picture."""
+        return [str(code) for code in self._codes[self._rows(split, "a")]]
+
+    def label(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the group of each picture as a number."""
+        return self._labels[self._rows(split, "a")[rows]]
+
+    def check_size(self, size: int) -> None:
+        """Raise SettingsError unless `size` divides that of the drawings."""
+        check_divisor(size, self._tile, self.name)
+
+
+def _need_tones(domains: list[str]) -> bool:
+    """True if the domains are of the people in skin tones; raises SettingsError on a mixture."""
+    tones = [domain for domain in domains if domain in TONES]
+    if tones and "colour" in domains:
+        raise SettingsError(
+            f"colour goes with line only; with {tones[0]} use line or one of {', '.join(TONES)}"
+        )
+    return bool(tones)

@@ -1,0 +1,86 @@
+"""Judging a run: on val while it trains, on test when it is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dragoman.data import open_data
+from dragoman.data.settings import DataSettings
+from dragoman.errors import DataError
+from dragoman.judge import judge
+from dragoman.metrics import METRICS
+from dragoman.run import Run
+from dragoman.settings import build
+from dragoman.system import Batch, System
+
+if TYPE_CHECKING:
+    from dragoman.data import Data
+
+VALIDATED = ("l1", "psnr", "lpips")
+JUDGED_AT_MOST = 64  # pictures of val while training; the final scores take all of test
+
+
+def validate(system: System, data: "Data", device: torch.device) -> dict[str, float]:
+    """Mean scores of a system in generating mode on the first pictures of val; {} if none."""
+    if not (data.truth and data.counts.get("val") and system.target in data.keys):
+        return {}
+    sums: dict[str, float] = {}
+    count = 0
+    for batch in data.split("val", 16):
+        made = system.generate({k: v.to(device) for k, v in batch.items()}).float().cpu()
+        for name in VALIDATED:
+            try:
+                values = METRICS[name].measure(made, batch[system.target])
+            except DataError:  # such as LPIPS of six-channel pictures
+                continue
+            sums[name] = sums.get(name, 0.0) + float(values.sum())
+        count += len(made)
+        if count >= JUDGED_AT_MOST:
+            break
+    return {name: total / count for name, total in sums.items()}
+
+
+def evaluate(
+    folder: str | Path, split: str = "test", data: "Data | None" = None, device: str = "auto"
+) -> dict[str, Any]:
+    """Score a run's translator on a split beside the baselines; also writes scores.json.
+
+    Raises DataError where outputs have no true partners to be compared with.
+    """
+    from dragoman.pipeline import load
+
+    run = Run.open(folder)
+    translator = load(run.folder, device)
+    data = data or open_data(build(DataSettings, run.settings))
+    system = translator.system
+    if system.target is None or system.target not in data.keys or not data.truth:
+        raise DataError(
+            f"{data.name} holds no true partners of what {translator.config['system']} makes; "
+            "choose paired --data to score against"
+        )
+    if not data.counts.get(split):
+        known = ", ".join(name for name, count in data.counts.items() if count)
+        raise DataError(f"{data.name} has no pictures in the split '{split}'; it has {known}")
+    scores = judge(_seeded(translator.generate), data, split, system.source, system.target)
+    scores["system"] = translator.config["system"]
+    run.write_json("scores.json" if split == "test" else f"scores_{split}.json", scores)
+    if split == "test":
+        translator.write_card(run.translator, scores)
+    return scores
+
+
+def _seeded(generate: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
+    """The same noise at every evaluation, batch after batch."""
+    number = 0
+
+    def seeded(batch: Batch) -> Tensor:
+        nonlocal number
+        number += 1
+        with torch.random.fork_rng():
+            torch.manual_seed(number)
+            return generate(batch)
+
+    return seeded

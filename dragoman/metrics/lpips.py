@@ -1,0 +1,124 @@
+"""Learned perceptual distance LPIPS v0.1 (Zhang et al. 2018) of each picture."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from dragoman.errors import DataError, choose
+from dragoman.metrics.metric import Metric, at_least, unit_range
+from dragoman.networks import alexnet, vgg
+from dragoman.weights import FOLDER, read_weights
+
+WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
+SMALLEST = {"alex": alexnet.SMALLEST, "vgg": vgg.SMALLEST}
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # the official scaling layer
+TINY = 1e-10  # the official epsilon beside the norm
+
+
+class LPIPS(nn.Module):
+    """Distance of pictures [B, 3 or 1, H, W] in [-1, 1]; equal to the official network in float32.
+
+    backbone: "alex" (AlexNet, weights in the package, sides from 31 px) or "vgg" (VGG16, sides
+    from 16 px), whose weights are read from `vgg_file`: safetensors in torchvision's naming.
+    Pictures of one channel are repeated to three. Never learns; gradients reach the pictures and
+    are finite, also where all activations are zero. Smaller pictures are refused and not
+    enlarged, since that would be another measure under the same name. Raises DataError,
+    FileError.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, backbone: Literal["alex", "vgg"] = "alex", vgg_file: Path | str | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = choose("backbone", backbone, WIDTHS)
+        if backbone == "alex":
+            self.network: nn.Module = alexnet.AlexNet()
+        else:
+            self.network = vgg.VGG(Path(vgg_file) if vgg_file else None)
+        shapes = {
+            f"{backbone}/lin{layer}.model.1.weight": (1, width, 1, 1)
+            for layer, width in enumerate(WIDTHS[backbone])
+        }
+        weights = read_weights(FOLDER / "lpips_linear.safetensors", shapes)
+        for layer, weight in enumerate(weights.values()):
+            self.register_buffer(f"linear{layer}", weight)
+        self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
+        self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the distances [B], 0 if equal (equation 1)."""
+        return self.layers(x, y).sum(1)
+
+    def layers(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return what each of the five layers adds to the distance: [B, 5]."""
+        return torch.stack([part.mean((1, 2, 3)) for part in self._differences(x, y)], dim=1)
+
+    def map(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the distance of every pixel, [B, 1, H, W], the layers enlarged bilinearly."""
+        enlarged = [
+            interpolate(part, x.shape[-2:], mode="bilinear", align_corners=False)
+            for part in self._differences(x, y)
+        ]
+        return torch.stack(enlarged).sum(0)
+
+    def _differences(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """The weighted squared difference of the normalised activations, [B, 1, h, w] a layer."""
+        self._check(x, y)
+        # the distance is a small difference of large numbers: never in half precision
+        with torch.autocast(x.device.type, enabled=False):
+            both = torch.cat([x.float(), y.float()]).expand(-1, 3, -1, -1)
+            activations = self.network((both - self.shift) / self.scale).values()
+            return [
+                self._difference(activation, self.get_buffer(f"linear{layer}"))
+                for layer, activation in enumerate(activations)
+            ]
+
+    @staticmethod
+    def _difference(activation: Tensor, weight: Tensor) -> Tensor:
+        # vector_norm has the gradient 0 at 0, where the square root of a sum has none
+        norm = torch.linalg.vector_norm(activation, dim=1, keepdim=True)
+        first, second = (activation / (norm + TINY)).chunk(2)
+        return ((first - second) ** 2 * weight).sum(1, keepdim=True)
+
+    def _check(self, x: Tensor, y: Tensor) -> None:
+        if x.shape != y.shape or x.ndim != 4:
+            raise DataError(
+                f"LPIPS compares pictures of one shape, not {list(x.shape)} with {list(y.shape)}"
+            )
+        if x.shape[1] not in (1, 3):
+            raise DataError(f"LPIPS judges pictures of 1 or 3 channels, not {x.shape[1]}")
+        at_least(SMALLEST[self.backbone], x, "LPIPS")
+
+
+@lru_cache(maxsize=2)
+def _alex(device: str) -> LPIPS:
+    return LPIPS("alex").to(device)
+
+
+def lpips(fake: Tensor, real: Tensor) -> Tensor:
+    """LPIPS with AlexNet: [B], 0 if equal; the weights are read at the first call.
+
+    Raises DataError for pictures below 31 px or of other than 1 or 3 channels.
+    """
+    fake, real = unit_range(fake, real)
+    network = _alex(str(fake.device))
+    few = max(1, 2**22 // fake[0, 0].numel())  # about 1.5 GB of activations at a time
+    pairs = zip(fake.split(few), real.split(few), strict=True)
+    return torch.cat([network(2 * one - 1, 2 * other - 1) for one, other in pairs])
+
+
+LPIPS_ALEX = Metric(
+    "lpips",
+    "",
+    "low",
+    lpips,
+    "LPIPS v0.1 with AlexNet on pictures in [-1, 1] at their own size, one channel repeated "
+    "to three, mean over pictures",
+)

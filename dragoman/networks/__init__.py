@@ -1,0 +1,1 @@
+"""Architectures: what is learned; no file here knows a loss."""

@@ -1,0 +1,85 @@
+"""The picture-to-picture generators by name, with the knobs that several systems share."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from dragoman.errors import SettingsError
+from dragoman.networks.blocks import Norm, Upsample, initialise
+from dragoman.networks.resnet import ResNetGenerator
+from dragoman.networks.unet import UNet
+from dragoman.settings import knob
+
+AtTest = Literal["eval", "dropout", "train"]
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """Knobs of a generator that turns a picture into a picture (Isola et al. 2017, section 3.2)."""
+
+    generator: Literal["unet", "encoder_decoder", "resnet"] = knob(
+        "unet", "the generator: U-Net, the same without skips, or residual blocks"
+    )
+    width: int = knob(64, "channels of the generator's first layer", 1, 4096)
+    max_width: int | None = knob(None, "channels of its widest layer; default 8 times width", 1)
+    depth: int | None = knob(
+        None, "times a U-Net halves the picture; default: down to one pixel, at most 8", 1, 12
+    )
+    blocks: int = knob(9, "residual blocks of the resnet generator", 1, 64)
+    norm: Norm = knob("batch", "normalisation in generator and discriminator")
+    upsample: Upsample = knob("transposed", "how the generator enlarges: resizing avoids grids")
+    dropout: float = knob(0.5, "share of activations dropped in the generator's middle", 0, 0.95)
+    at_test: AtTest = knob(
+        "dropout",
+        "when generating: eval is deterministic; dropout draws noise by seed; "
+        "train also normalises by the batch, as the official test does",
+    )
+
+
+def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size: int) -> nn.Module:
+    """Make and initialise the generator for pictures of about `size` px."""
+    if settings.generator == "resnet":
+        network: nn.Module = ResNetGenerator(
+            inputs,
+            outputs,
+            width=settings.width,
+            blocks=settings.blocks,
+            norm=settings.norm,
+            dropout=settings.dropout,
+            upsample=settings.upsample,
+        )
+    else:
+        depth = settings.depth or min(8, max(2, int(math.log2(size))))
+        if 2**depth > size:
+            raise SettingsError(
+                f"--depth {depth} halves a picture of {size} px to less than one pixel; "
+                f"use --depth {int(math.log2(size))} or less, or a larger --size"
+            )
+        network = UNet(
+            inputs,
+            outputs,
+            width=settings.width,
+            depth=depth,
+            norm=settings.norm,
+            dropout=settings.dropout,
+            upsample=settings.upsample,
+            max_width=settings.max_width,
+            skips=settings.generator == "unet",
+        )
+    initialise(network)
+    return network
+
+
+def set_at_test(network: nn.Module, how: AtTest, training: bool) -> None:
+    """After `network.train(training)`: keep dropout, or also batch statistics, on at test.
+
+    Statistics taken from the test batch never move the running ones.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Dropout) and not training:
+            module.training = how != "eval"
+        elif isinstance(module, nn.BatchNorm2d):
+            module.training = training or how == "train"
+            module.track_running_stats = training or how != "train"

@@ -1,0 +1,127 @@
+"""Sheets of pictures: one row per example, one captioned column per kind of picture."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dragoman.errors import DataError
+
+READABLE = 128  # px; tiles are enlarged by a whole factor until they are about this large
+LARGEST_FACTOR = 8
+GAP = 4  # px between tiles and around the sheet
+
+
+def as_rgb(name: str, pictures: np.ndarray) -> np.ndarray:
+    """Return uint8 [N, H, W, 3] for [N, H, W], [N, H, W, 1] or [N, H, W, 3]; refuse all else."""
+    if pictures.dtype != np.uint8:
+        raise DataError(
+            f"the column '{name}' of a sheet holds {pictures.dtype}; give uint8 in 0..255"
+        )
+    if pictures.ndim == 3:
+        pictures = pictures[..., None]
+    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3) or 0 in pictures.shape:
+        raise DataError(
+            f"the column '{name}' of a sheet has the shape {pictures.shape}; "
+            "give [N, H, W, 3] or [N, H, W, 1] with at least one picture"
+        )
+    return np.broadcast_to(pictures, (*pictures.shape[:-1], 3))
+
+
+def enlarge(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return [N, H, W, C] pictures at another size by nearest neighbour."""
+    rows = np.arange(height) * pictures.shape[1] // height
+    columns = np.arange(width) * pictures.shape[2] // width
+    return pictures[:, rows[:, None], columns[None, :]]
+
+
+def sheet(
+    columns: dict[str, np.ndarray], scale: int | None = None, captions: bool = True
+) -> Image.Image:
+    """Compose a sheet from columns of pictures, uint8 [N, H, W, 3] (or 1 channel) each.
+
+    All columns need the same N; smaller pictures are shown at the size of the largest. scale: whole
+    factor of enlargement; without it tiles are made about 128 px large. Raises DataError.
+    """
+    stacks = {name: as_rgb(name, pictures) for name, pictures in columns.items()}
+    if not stacks:
+        raise DataError("a sheet needs at least one column of pictures")
+    counts = {name: len(stack) for name, stack in stacks.items()}
+    if len(set(counts.values())) > 1:
+        raise DataError(f"the columns of a sheet have different numbers of pictures: {counts}")
+    height = max(stack.shape[1] for stack in stacks.values())
+    width = max(stack.shape[2] for stack in stacks.values())
+    if scale is None:
+        scale = min(LARGEST_FACTOR, max(1, -(-READABLE // max(height, width))))
+    height, width = height * scale, width * scale
+    count = next(iter(counts.values()))
+    top = caption_height(width) if captions else 0
+    canvas = np.full(
+        (top + GAP + count * (height + GAP), GAP + len(stacks) * (width + GAP), 3), 255, np.uint8
+    )
+    for i, stack in enumerate(stacks.values()):
+        left = GAP + i * (width + GAP)
+        for j, tile in enumerate(enlarge(stack, height, width)):
+            y = top + GAP + j * (height + GAP)
+            canvas[y : y + height, left : left + width] = tile
+    picture = Image.fromarray(canvas)
+    if captions:
+        write_captions(picture, list(stacks), width)
+    return picture
+
+
+def caption_height(width: int) -> int:
+    """Return the pixels that captions of tiles of that width need."""
+    return caption_size(width) + 8
+
+
+def caption_size(width: int) -> int:
+    """Return the font size in pixels that suits tiles of that width."""
+    return min(24, max(11, width // 10))
+
+
+def write_captions(picture: Image.Image, names: list[str], width: int) -> None:
+    """Write each name above its column, cut with an ellipsis where it is too long."""
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(caption_size(width))
+    for i, name in enumerate(names):
+        text = " ".join(name.split())
+        while text and draw.textlength(text, font) > width:
+            text = text.removesuffix("…")[:-1]
+            text = text and text + "…"
+        centre = GAP + i * (width + GAP) + width / 2
+        draw.text((centre, 4), text, fill=(60, 60, 60), font=font, anchor="ma")
+
+
+def chosen(steps: list[int], most: int = 8) -> list[int]:
+    """Return at most `most` of the steps, evenly spread, the first and last among them."""
+    steps = sorted(steps)
+    if len(steps) <= most:
+        return steps
+    if most == 1:
+        return steps[-1:]
+    return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
+
+
+def moments(
+    inputs: np.ndarray | None,
+    outputs: dict[int, np.ndarray],
+    truth: np.ndarray | None,
+    most: int = 8,
+) -> dict[str, np.ndarray]:
+    """Return the columns that show a run over time: input, the output at each step, truth."""
+    columns = {} if inputs is None else {"input": inputs}
+    columns |= {f"step {step}": outputs[step] for step in chosen(list(outputs), most)}
+    return columns if truth is None else columns | {"truth": truth}
+
+
+def over_time(
+    inputs: np.ndarray | None,
+    outputs: dict[int, np.ndarray],
+    truth: np.ndarray | None = None,
+    most: int = 8,
+    scale: int | None = None,
+) -> Image.Image:
+    """Compose a sheet of a run over time: one row per example, outputs keyed by their step.
+
+    All pictures are uint8 [N, H, W, 3]; of many steps at most `most` are shown, evenly spread.
+    """
+    return sheet(moments(inputs, outputs, truth, most), scale)

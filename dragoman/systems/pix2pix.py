@@ -1,0 +1,117 @@
+"""pix2pix: a generator learns a picture's partner, a discriminator judges the pair."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from dragoman.errors import SettingsError
+from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
+from dragoman.losses.distances import l1
+from dragoman.networks.blocks import initialise
+from dragoman.networks.generator import GeneratorSettings, build_generator, set_at_test
+from dragoman.networks.patch import Field, patch_discriminator
+from dragoman.settings import knob
+from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
+
+
+@dataclass(frozen=True)
+class Pix2PixSettings(GeneratorSettings):
+    """Knobs of pix2pix; the defaults are the official implementation's."""
+
+    objective: Literal["L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN"] = knob(
+        "L1+cGAN", "the terms in play; with cGAN the discriminator sees the input too"
+    )
+    adversarial: Adversarial = knob("nonsaturating", "the adversarial objective")
+    lambda_l1: float = knob(100.0, "weight of the L1 term", 0)
+    lambda_adversarial: float = knob(1.0, "weight of the generator's adversarial term", 0)
+    real_label: float = knob(1.0, "what D is told of real pairs; 0.9 is one-sided smoothing", 0, 1)
+    patch: Field = knob(70, "receptive field of the discriminator in px: 1, 16, 70 or image")
+    discriminator_width: int = knob(64, "channels of the discriminator's first layer", 1, 4096)
+    lr: float = knob(2e-4, "learning rate of Adam", 0)
+    lr_discriminator: float | None = knob(None, "the discriminator's, where it differs", 0)
+    beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
+
+    def __post_init__(self) -> None:
+        if self.objective.startswith("L1") and self.lambda_l1 == 0:
+            raise SettingsError(
+                f"--objective {self.objective} with --lambda_l1 0 has no L1 term; "
+                "use --objective cGAN or a weight above 0"
+            )
+
+
+class Pix2Pix(System):
+    """G* = arg min_G max_D L_cGAN(G, D) + lambda L_L1(G) (Isola et al. 2017, equation 4)."""
+
+    Settings = Pix2PixSettings
+    settings: Pix2PixSettings
+
+    def __init__(self, settings: Pix2PixSettings, facts: Facts) -> None:
+        super().__init__(settings, facts)
+        a, b, size = facts.channels["a"], facts.channels["b"], min(facts.size)
+        self.l1 = "L1" in settings.objective
+        self.gan = "GAN" in settings.objective
+        self.conditional = "cGAN" in settings.objective
+        self.generator = build_generator(settings, a, b, size)
+        if self.gan:
+            self.discriminator = patch_discriminator(
+                a + b if self.conditional else b,
+                settings.patch,
+                width=settings.discriminator_width,
+                norm=settings.norm,
+                size=size,
+            )
+            initialise(self.discriminator)
+
+    def stages(self, steps: int) -> list[Stage]:
+        turns = [Turn(self.generator_loss, [self.generator])]
+        if self.gan:  # the generator answers to the discriminator just updated
+            turns.insert(0, Turn(self.discriminator_loss, [self.discriminator]))
+        return [Stage("train", steps, turns)]
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        settings, lr = self.settings, self.settings.lr
+        if network is not self.generator and settings.lr_discriminator is not None:
+            lr = settings.lr_discriminator
+        return Adam(network.parameters(), lr=lr, betas=(settings.beta1, 0.999), fused=True)
+
+    def averaged(self) -> list[nn.Module]:
+        return [self.generator]
+
+    def train(self, mode: bool = True) -> "Pix2Pix":
+        super().train(mode)
+        set_at_test(self.generator, self.settings.at_test, mode)
+        return self
+
+    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+        return self.generator(batch["a"])
+
+    def share(self, batch: Batch, progress: Progress) -> Tensor:
+        return self.generate(batch)
+
+    def judged(self, batch: Batch, picture: Tensor) -> Tensor:
+        """The discriminator's logits for a picture, seen with its input if conditional."""
+        pair = torch.cat([batch["a"], picture], 1) if self.conditional else picture
+        return self.discriminator(pair)
+
+    def discriminator_loss(self, batch: Batch, fake: Tensor) -> Terms:
+        real, fake = self.judged(batch, batch["b"]), self.judged(batch, fake)
+        terms = discriminator_terms(self.settings.adversarial, real, fake, self.settings.real_label)
+        return {name: term / 2 for name, term in terms.items()}  # halved: D learns slower than G
+
+    def generator_loss(self, batch: Batch, fake: Tensor) -> Terms:
+        terms = {}
+        if self.gan:
+            kind = self.settings.adversarial
+            real = self.judged(batch, batch["b"]) if kind == "relativistic" else None
+            term = generator_term(kind, self.judged(batch, fake), real)
+            terms["adversarial"] = self.settings.lambda_adversarial * term
+        if self.l1:
+            terms["l1"] = self.settings.lambda_l1 * l1(fake, batch["b"])
+        return terms
+
+    @property
+    def stride(self) -> int:
+        return self.generator.stride

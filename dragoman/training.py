@@ -1,0 +1,364 @@
+"""From settings to a finished run: train, resume, and all that happens between steps."""
+
+import os
+import platform
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dragoman import __version__, processes, timing
+from dragoman.checkpoint import save
+from dragoman.data import open_data
+from dragoman.data.settings import DataSettings
+from dragoman.engine import Engine, EngineSettings, NotFinite
+from dragoman.errors import DataError, DragomanError, SettingsError, TrainingError
+from dragoman.evaluation import evaluate, validate
+from dragoman.journal import Journal
+from dragoman.pipeline import save_translator
+from dragoman.report.machine import machine
+from dragoman.report.report import write_report
+from dragoman.report.samples import save_samples
+from dragoman.run import Run, RunSettings
+from dragoman.settings import build, parse, read_yaml
+from dragoman.system import System
+from dragoman.systems import SYSTEMS, find_system
+
+if TYPE_CHECKING:
+    from dragoman.data import Data
+
+MINUTES = 5.0  # of training where neither --steps nor --minutes is given
+SAMPLES = 8  # pictures on a sample sheet
+
+
+class Interrupted(DragomanError):
+    """Training was asked to stop, has saved everything and can go on."""
+
+    def __init__(self, run: Run, step: int, signal_number: int) -> None:
+        super().__init__(
+            f"stopped at step {step}, everything is saved; go on with: dragoman resume {run.folder}"
+        )
+        self.signal_number = signal_number
+
+
+def groups(system: str) -> list[type]:
+    """The settings dataclasses of a run of that system."""
+    return [RunSettings, DataSettings, EngineSettings, find_system(system).Settings]
+
+
+def settle_settings(
+    system: str, values: dict[str, Any], arguments: list[str] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the system's name and the value of every knob, from a call or a recipe file.
+
+    system: a name, or the path of a YAML file with a line `system: NAME`.
+    """
+    where, from_file = "", {}
+    if system not in SYSTEMS and (system.endswith((".yaml", ".yml")) or Path(system).is_file()):
+        where, from_file = system, read_yaml(Path(system))
+        if "system" not in from_file:
+            raise SettingsError(f"{system} has no line 'system: NAME'")
+        system = str(from_file.pop("system"))
+    defaults = find_system(system).defaults
+    parse(groups(system), from_file, (), defaults, where=where)  # errors that name the file
+    values = {**from_file, **values}
+    program = f"dragoman train {system}"
+    return system, parse(groups(system), values, arguments or (), defaults, program)
+
+
+def train(system: str, *, arguments: list[str] | None = None, **settings: Any) -> Run:
+    """Train a system (or a recipe file) and return its run, judged and reported.
+
+    Settings are the knobs of `dragoman train SYSTEM --help`, such as data="earth64:relief,satellite"
+    and minutes=4. Raises DragomanError for whatever the user can mend, Interrupted after a
+    signal once everything is saved.
+    """
+    processes.join()
+    system, values = settle_settings(system, settings, arguments)
+    if not values["data"]:
+        raise SettingsError("--data is missing; 'dragoman datasets' lists what can be named")
+    values |= {"live": values["live"] and processes.rank() == 0}
+    data = open_data(build(DataSettings, values))
+    kind = find_system(system)
+    check_fits(system, kind, data)
+    own = build(kind.Settings, values)
+    kind(own, data.facts)  # a system that cannot be made says so before a folder exists
+    run = Run(processes.from_first(_new_folder(system, data, values)))
+    return Trainer(run, system, values, data).train()
+
+
+def resume(folder: str | Path, steps: int | None = None) -> Run:
+    """Go on with a run exactly where its last checkpoint was taken; `steps` may extend it."""
+    processes.join()
+    run = Run.open(folder)
+    values = run.settings
+    system = str(values.pop("system", ""))
+    find_system(system)
+    values = parse(groups(system), values, where=str(run.folder / "settings.yaml"))
+    values["folder"] = str(folder)
+    if steps is not None:
+        values |= {"steps": steps, "minutes": None}
+    data = open_data(build(DataSettings, values))
+    check_fits(system, find_system(system), data)
+    return Trainer(run, system, values, data).train()
+
+
+def check_fits(system: str, kind: type[System], data: "Data") -> None:
+    """Raise DataError unless the data has all that the system learns from."""
+    missing = [key for key in kind.needs if key not in data.keys]
+    if missing:
+        raise DataError(
+            f"{system} needs '{missing[0]}' in its batches, {data.name} has "
+            f"{', '.join(data.keys)}; 'dragoman datasets' shows what fits"
+        )
+    if kind.pairs and not data.paired:
+        raise DataError(
+            f"{system} learns from pairs, but --pairing unpaired takes them apart; "
+            "use --pairing paired"
+        )
+    data.check()
+
+
+def _new_folder(system: str, data: "Data", values: dict[str, Any]) -> Path | None:
+    if processes.rank():
+        return None
+    return Run.create(values["folder"], f"{system}-{data.name}").folder
+
+
+class Trainer:
+    """One training: the engine's steps, and between them samples, scores and checkpoints."""
+
+    def __init__(self, run: Run, system: str, values: dict[str, Any], data: "Data") -> None:
+        self.run, self.name, self.data = run, system, data
+        self.values = values | {"folder": str(run.folder)}
+        self.settings = build(RunSettings, self.values)
+        self.how = build(EngineSettings, self.values)
+        self.main = processes.rank() == 0
+        self.signal: int | None = None
+        self.best: dict[str, Any] | None = None
+
+    def make(self) -> System:
+        """A new system with the seed's weights, the same in every process."""
+        import torch
+
+        torch.manual_seed(self.how.seed)
+        kind = find_system(self.name)
+        return kind(build(kind.Settings, self.values), self.data.facts)
+
+    def loader(self, start: int = 0, **overrides: Any) -> Iterator[Any]:
+        """Endless training batches of this process from batch number `start` on."""
+        return self.data.batches(
+            batch=self.values["batch"],
+            seed=self.how.seed,
+            start=start,
+            rank=processes.rank(),
+            world=processes.world(),
+            **overrides,
+        )
+
+    def train(self) -> Run:
+        """Train to the end; returns the run with scores and report."""
+        with listening(self):
+            state = self.run.load_checkpoint()
+            self._announce(state)
+            steps = self._steps()
+            self.system = self.make()
+            self.journal = Journal(
+                self.run.folder,
+                steps,
+                every=self.settings.log_every,
+                live=self.values["live"],
+                tensorboard=self.settings.tensorboard and self.main,
+            )
+            self.engine = Engine(self.system, self.how, steps, self._hear)
+            self._seed_process()
+            self._go_back(state)
+            try:
+                self._steps_to_the_end()
+            except NotFinite as error:
+                self._keep_batch(error)
+            finally:
+                self.journal.close()
+        if self.main:
+            self._finish()
+        processes.leave()
+        return self.run
+
+    def _steps(self) -> int:
+        """The number of steps, measured from --minutes on a fresh run and then written down."""
+        steps, minutes = self.how.steps, self.how.minutes
+        if minutes is None and steps is None:
+            minutes = MINUTES
+        if minutes is not None:
+            fit = timing.steps_in(minutes, self.make, self.how, self.loader)
+            steps = fit if steps is None else min(fit, steps)
+        assert steps is not None
+        self.values |= {"steps": steps, "minutes": None}
+        every = max(1, -(-steps // 8))
+        self.checkpoint_every = self.settings.checkpoint_every or every
+        self.sample_every = self.settings.sample_every or every
+        if self.main:
+            note = f"steps fixed from {minutes:g} minutes of training" if minutes else ""
+            self.run.write_settings(self.name, self.values, note)
+        return steps
+
+    def _announce(self, state: Any) -> None:
+        """Write what is known before the first step, so that even a killed run tells of itself."""
+        if not self.main or state is not None:
+            return
+        self.run.write_settings(self.name, self.values)
+        self.run.write_json("run.json", self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        import torch
+
+        return {
+            "command": shlex.join(["dragoman", *sys.argv[1:]])
+            if os.path.basename(sys.argv[0]) in ("dragoman", "__main__.py")
+            else f"dragoman train {self.run.folder / 'settings.yaml'} --folder NEW",
+            "machine": machine(),
+            "started": time.strftime("%Y-%m-%d %H:%M"),
+            "dragoman": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processes": processes.world(),
+            "credits": self.data.credits,
+        }
+
+    def _seed_process(self) -> None:
+        """From here on each process draws its own random numbers."""
+        import torch
+
+        torch.manual_seed(self.how.seed + 1_000_003 * (1 + processes.rank()))
+
+    def _go_back(self, state: dict[str, Any] | None) -> None:
+        """Continue from a checkpoint, if there is one."""
+        if state is not None:
+            self.engine.load(state["engine"])
+            self.best = state["best"]
+        if self.main:
+            self.journal.rewind(self.engine.done)
+        if self.engine.done > self.engine.steps:
+            raise SettingsError(
+                f"{self.run.folder} has already taken {self.engine.done} steps; "
+                f"--steps {self.engine.steps} is less"
+            )
+
+    def _hear(self, step: int, turn: str, terms: dict[str, Any]) -> None:
+        if self.main:
+            self.journal.terms(step + 1, turn, terms)
+
+    def _steps_to_the_end(self) -> None:
+        pictures = self.values["batch"] * processes.world()
+        stage = -1
+        for done in self.engine.run(self.loader):
+            if self.main:
+                if self.engine.stage != stage:
+                    stage = self.engine.stage
+                    self.journal.stage(self.engine.stages[stage].name)
+                self.journal.step(done, pictures, self.engine.rate)
+            last = done == self.engine.steps
+            stop = processes.any_process(self.signal is not None, self.engine.device)
+            with self.journal.pause():
+                if self.main and (last or done % self.sample_every == 0):
+                    self._sample(done)
+                if last or stop or done % self.checkpoint_every == 0:
+                    self._checkpoint(done, judge=last or done % self.checkpoint_every == 0)
+            if stop and not last:
+                raise Interrupted(self.run, done, self.signal or signal.SIGTERM)
+
+    def _sample(self, step: int) -> None:
+        """Save pictures made from the first ones of val, always the same."""
+        split = "val" if self.data.counts.get("val") else "train"
+        batch = self.engine.to_device(next(iter(self.data.split(split, SAMPLES))))
+        with self.engine.generating(self.how.seed) as system, self.engine.precision():
+            made = system.generate(batch).float().cpu()
+        source, target = system.source, system.target or system.source
+        save_samples(
+            self.run.folder,
+            step,
+            self.data.show(source, batch[source].cpu()) if source in batch else None,
+            self.data.show(target, made.clamp(-1, 1)),
+            self.data.show(target, batch[target].cpu()) if system.target in batch else None,
+            split=split,
+        )
+
+    def _checkpoint(self, step: int, judge: bool) -> None:
+        """Save everything; if it is the best so far, or nothing is judged, save the translator."""
+        if not self.engine.all_finite():
+            raise TrainingError(
+                f"a weight is no longer finite at step {step}; the last good checkpoint stays; "
+                "try a lower --lr or --clip 1"
+            )
+        scores = None
+        if judge and self.main:
+            with self.engine.generating(self.how.seed) as system:
+                scores = validate(system, self.data, self.engine.device)
+            if scores:
+                self.journal.scores(step, scores)
+        better = self._better(step, scores) if judge else False
+        state = self.engine.state()
+        if self.main:
+            whole = {"engine": state, "best": self.best}
+            self.run.save_checkpoint(step, whole, self.settings.keep)
+            if better:
+                with self.engine.generating() as system:
+                    save_translator(self.run, system, self.data, self.name, self.values)
+
+    def _better(self, step: int, scores: dict[str, float] | None) -> bool:
+        """Note the step if it is the best so far by LPIPS, or by L1 where that cannot be had."""
+        if not scores:
+            self.best = {"step": step}
+            return True
+        by = "lpips" if "lpips" in scores else "l1"
+        if self.best and self.best.get("score", float("inf")) <= scores[by]:
+            return False
+        self.best = {"step": step, "by": by, "score": scores[by]}
+        return True
+
+    def _keep_batch(self, error: NotFinite) -> None:
+        """Save the batch that made a term infinite, then stop."""
+        path = self.run.folder / f"failed_step_{error.step}.safetensors"
+        save(path, {"turn": error.turn, "term": error.term, "batch": error.batch})
+        raise TrainingError(f"{error}; its batch is saved in {path}") from error
+
+    def _finish(self) -> None:
+        facts = self._facts() | {
+            "training_seconds": round(self.journal.seconds, 1),
+            "steps": self.engine.steps,
+            "best": self.best,
+            "parameters": {
+                name: sum(p.numel() for p in network.parameters())
+                for name, network in self.system.named_children()
+            },
+        }
+        self.run.write_json("run.json", facts)
+        if self.system.target in self.data.keys and self.data.truth:
+            evaluate(self.run.folder, data=self.data)
+        write_report(self.run.folder)
+
+
+@contextmanager
+def listening(trainer: Trainer) -> Iterator[None]:
+    """While training, Ctrl-C and SIGTERM only ask to stop; a second one stops at once."""
+
+    def hear(number: int, frame: Any) -> None:
+        if trainer.signal is not None:
+            raise KeyboardInterrupt
+        trainer.signal = number
+
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, hear)
+    except ValueError:  # not the main thread: signals stay as they are
+        before = {}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

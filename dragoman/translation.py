@@ -1,0 +1,61 @@
+"""Translating files: one picture or a folder of them, each written whole or not at all."""
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from dragoman.data.pictures import SUFFIXES, read_picture
+from dragoman.errors import DataError, DragomanError
+from dragoman.pipeline import Translator, load
+
+
+def translate(
+    run: str | Path, source: Path, out: Path, seed: int = 0, device: str = "auto"
+) -> str:
+    """Translate a file to a file, or all pictures of a folder into a folder under their names.
+
+    Returns a sentence on what was written. Pictures that cannot be translated do not stop the
+    rest; raises DataError at the end that lists them with their reasons.
+    """
+    if not source.exists():
+        raise DataError(f"there is no picture or folder {source}")
+    translator = load(run, device)
+    if source.is_file():
+        place = out / f"{source.stem}.png" if out.is_dir() else out
+        _translate_file(translator, source, place, seed)
+        return f"wrote {place}"
+    names = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not names:
+        raise DataError(f"{source} holds no pictures; known endings: {', '.join(sorted(SUFFIXES))}")
+    if out.is_file():
+        raise DataError(f"{out} is a file; to translate a folder, name a folder")
+    failed: list[str] = []
+    for path in names:
+        place = (out / path.relative_to(source)).with_suffix(".png")
+        try:
+            _translate_file(translator, path, place, seed)
+        except DragomanError as error:
+            failed.append(f"  {path}: {error}")
+    done = f"wrote {len(names) - len(failed)} of {len(names)} pictures to {out}"
+    if failed:
+        raise DataError(done + "; these could not be translated:\n" + "\n".join(failed))
+    return done
+
+
+def _translate_file(translator: Translator, source: Path, place: Path, seed: int) -> None:
+    picture = Image.fromarray(read_picture(source, keep_ids=translator.source.kind == "labels"))
+    made = translator(picture, seed)
+    kinds = Image.registered_extensions()
+    if place.suffix.lower() not in kinds:
+        raise DataError(f"{place} has no picture ending; use .png, .jpg, .webp or .tif")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        assert isinstance(made, Image.Image)
+        made.save(temporary, format=kinds[place.suffix.lower()])
+        os.replace(temporary, place)
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"cannot write {place}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Checks of our networks, losses and systems against numbers of the official implementations."""

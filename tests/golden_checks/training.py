@@ -1,0 +1,130 @@
+"""Whole training steps give the official losses and weights, in float64 over several steps."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dragoman.convert import junyanz, renaming
+from dragoman.engine import Engine, EngineSettings, sum_of
+from dragoman.losses.adversarial import discriminator_terms, generator_term
+from dragoman.losses.distances import l1
+from dragoman.system import Batch, Facts, Progress
+from dragoman.systems.pix2pix import Pix2Pix
+from golden_checks.fixture import Fixture, Unsupported
+from golden_checks.losses import objective
+
+STEPS = 100  # of the stage that the trace is cut from; the learning rate stays constant
+
+
+def system_of(fixture: Fixture) -> Pix2Pix:
+    """The pix2pix system of the fixture's weights and settings."""
+    settings = fixture.constructor
+    height, width = fixture.tensors["input/real_A"].shape[-2:]
+    channels = {"a": settings["input_nc"], "b": settings["output_nc"]}
+    return junyanz.pix2pix(
+        fixture.under("weights/netG/"),
+        fixture.under("weights/netD/"),
+        Facts(channels=channels, size=(height, width)),
+        dropout=0.0 if settings["no_dropout"] else 0.5,
+        adversarial=objective(settings["gan_mode"]),
+        lambda_l1=settings["lambda_L1"],
+        lr=settings["lr"],
+        beta1=settings["beta1"],
+    )
+
+
+def official_losses(heard: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The official names and halves of a step's terms, by turn."""
+    discriminator, generator = heard["discriminator"], heard["generator"]
+    real, fake = 2 * discriminator["real"], 2 * discriminator["fake"]
+    losses = {"D": (real + fake) / 2, "D_real": real, "D_fake": fake}
+    losses |= {"G_GAN": generator["adversarial"], "G_L1": generator["l1"]}
+    return losses | {"G": generator["adversarial"] + generator["l1"]}
+
+
+def check_start(fixture: Fixture, batch: Batch) -> None:
+    """Pictures, losses and gradients before any update."""
+    system = system_of(fixture)
+    fake = system.share(batch, Progress(0, STEPS))
+    fake.retain_grad()
+    terms = system.discriminator_loss(batch, fake)
+    sum_of(terms).backward(inputs=list(system.discriminator.parameters()))
+    heard = {"discriminator": terms, "generator": system.generator_loss(batch, fake)}
+    learning = [fake, *system.generator.parameters()]
+    sum_of(heard["generator"]).backward(inputs=learning)
+    fixture.compare("output/fake_B", fake)
+    assert fake.grad is not None
+    fixture.compare("grad/fake_B (of loss_G)", fake.grad)
+    for name, loss in official_losses(heard).items():
+        fixture.compare(f"output/losses_at_init/{name}", loss)
+    for network, name in ((system.generator, "netG/"), (system.discriminator, "netD/")):
+        fixture.compare_gradients(network, junyanz.network_layers(network), name)
+
+
+def check_steps(fixture: Fixture, batch: Batch, dtype: torch.dtype, prefix: str) -> None:
+    """Losses of every stored step of the engine, and the weights after it."""
+    steps = {int(key.split("/")[0][4:]) for key in fixture.under(prefix) if key.startswith("step")}
+    heard: dict[str, dict[str, Tensor]] = {}
+    settings = EngineSettings(precision="fp32", average=0.0, device="cpu", deterministic=False)
+    engine = Engine(
+        system_of(fixture).to(dtype),
+        settings,
+        STEPS,
+        listen=lambda step, turn, terms: heard.update({turn: terms}),
+    )
+    (stage,) = engine.stages
+    engine.enter(stage)
+    batch = {key: value.to(dtype) for key, value in batch.items()}
+    for step in range(1, max(steps) + 1):
+        engine.take_step(stage, batch)
+        part = f"{prefix}step{step}/"
+        for name, loss in official_losses(heard).items():
+            if f"{part}loss_{name}" in fixture.tensors:
+                fixture.compare(f"{part}loss_{name}", loss)
+        for name in ("netG", "netD"):
+            network = engine.system.get_submodule(
+                "generator" if name == "netG" else "discriminator"
+            )
+            compare_weights(fixture, f"{part}weight_stats/{name}/", network)
+
+
+def compare_weights(fixture: Fixture, prefix: str, network: Any) -> None:
+    """Compare [sum, L2 norm] of every stored tensor of a network."""
+    named = renaming.our_keys(network, junyanz.network_layers(network))
+    state = network.state_dict()
+    for key in fixture.under(prefix):
+        ours = state[named[key]].double()
+        fixture.compare(prefix + key, torch.stack([ours.sum(), ours.norm()]))
+
+
+def check_pix2pix(fixture: Fixture) -> None:
+    """The official optimize_parameters, by our system and engine."""
+    batch = {"a": fixture.tensors["input/real_A"], "b": fixture.tensors["input/real_B"]}
+    check_start(fixture, batch)
+    check_steps(fixture, batch, torch.float32, "output/")
+    check_steps(fixture, batch, torch.float64, "output64/")
+
+
+def check_cyclegan_parts(fixture: Fixture) -> None:
+    """Networks and losses before any update agree; the training steps need a system."""
+    nets = {n: junyanz.generator(fixture.under(f"weights/netG_{n}/")) for n in "AB"}
+    judges = {n: junyanz.discriminator(fixture.under(f"weights/netD_{n}/")) for n in "AB"}
+    settings = fixture.constructor
+    kind = objective(settings["gan_mode"])
+    real = {n: fixture.tensors[f"input/real_{n}"] for n in "AB"}
+    fake = {"B": nets["A"](real["A"]), "A": nets["B"](real["B"])}
+    start = "output/losses_at_init/"
+    for name, other in (("A", "B"), ("B", "A")):
+        fixture.compare(f"output/fake_{name}", fake[name])
+        again = nets[other](fake[other])
+        fixture.compare(f"output/rec_{name}", again)
+        cycle = settings[f"lambda_{name}"] * l1(again, real[name])
+        fixture.compare(f"{start}cycle_{name}", cycle)
+        fooled = generator_term(kind, judges[name](fake[other]))
+        fixture.compare(f"{start}G_{name}", fooled)
+        terms = discriminator_terms(kind, judges[name](real[other]), judges[name](fake[other]))
+        fixture.compare(f"{start}D_{name}", (terms["real"] + terms["fake"]) / 2)
+        if f"output/idt_{name}" in fixture.tensors:
+            fixture.compare(f"output/idt_{name}", nets[name](real[other]))
+    raise Unsupported("the CycleGAN system is not in the package yet (its networks agree)")
