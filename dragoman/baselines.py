@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,14 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, pad, unfold
 
-from dragoman.errors import DataError
 from dragoman.system import Batch
 
 SIDE = 5  # px: side of the patches of the linear regression
-EFFORT = 2e11  # multiplications for its normal equations, some seconds on two cores
+EFFORT = 5e10  # multiplications for its normal equations, a few seconds on two cores
 THUMBNAIL = 16  # px: pictures are compared at this size to find the nearest
-HELD = 2**31  # bytes of nearest pictures kept at most
-STEPS = 32767  # pictures are kept as int16 steps: 8 bits come back unharmed
 
 
 class Data(Protocol):
@@ -34,8 +31,16 @@ class Data(Protocol):
         """Pictures in each split."""
         ...
 
+    def partners(self, split: str) -> bool:
+        """True if source and target of a split show the same thing."""
+        ...
+
     def split(self, name: str, batch: int = 32) -> Iterator[Batch]:
         """Give every picture of a split once, in order, unaugmented."""
+        ...
+
+    def rows(self, split: str, numbers: Iterable[int]) -> Batch:
+        """Give the pictures of these numbers of a split."""
         ...
 
 
@@ -47,58 +52,59 @@ class Linear:
         self.inputs = channels * SIDE**2 + 1
         self.channels, self.outputs = channels, outputs
         self.every = max(1, math.ceil(math.sqrt(pixels * self.inputs**2 / EFFORT)))
-        self.gram = torch.zeros(self.inputs, self.inputs, dtype=torch.float64)
-        self.moment = torch.zeros(self.inputs, outputs, dtype=torch.float64)
+        rows = self.inputs + outputs
+        self.moments = torch.zeros(rows, rows, dtype=torch.float64)
 
     def add(self, source: Tensor, target: Tensor) -> None:
         """Add pictures [B, C, H, W] to the normal equations, in float64."""
-        for one, other in zip(source.double().split(4), target.double().split(4), strict=True):
-            patches = unfold(_mirrored(one), SIDE, stride=self.every)
-            patches = torch.cat([patches, torch.ones_like(patches[:, :1])], dim=1)
-            rows = patches.transpose(0, 1).flatten(1)
-            truth = other[..., :: self.every, :: self.every].transpose(0, 1).flatten(1)
-            self.gram += rows @ rows.T
-            self.moment += rows @ truth.T
+        patches = (unfold(one[None], SIDE, stride=self.every)[0] for one in _mirrored(source))
+        truths = target[..., :: self.every, :: self.every].flatten(2)
+        for seen, truth in zip(patches, truths, strict=True):
+            rows = torch.cat([seen, torch.ones_like(seen[:1]), truth]).double()
+            self.moments += rows @ rows.T
 
     def solve(self) -> tuple[Tensor, Tensor]:
         """Return kernel [outputs, channels, 5, 5] and bias [outputs] of the best regression.
 
         The pseudo-inverse takes care of channels that depend on each other, as one-hot maps.
         """
-        inverse = torch.linalg.pinv(self.gram, hermitian=True, rtol=1e-12)
-        weights = (inverse @ self.moment).T.float()
+        gram, mixed = self.moments[: self.inputs].tensor_split([self.inputs], dim=1)
+        weights = (torch.linalg.pinv(gram, hermitian=True, rtol=1e-12) @ mixed).T.float()
         kernel = weights[:, :-1].reshape(self.outputs, self.channels, SIDE, SIDE)
         return kernel.contiguous(), weights[:, -1].contiguous()
 
 
 class Nearest:
-    """The targets of those training pictures whose sources are nearest in mean square at 16 px."""
+    """The numbers of those training pictures whose sources are nearest in mean square at 16 px."""
 
-    def __init__(self, sources: Tensor, shape: tuple[int, ...]) -> None:
-        """sources: flat thumbnails [N, D]; shape: of one target picture."""
+    def __init__(self, sources: Tensor) -> None:
+        """sources: flat thumbnails [N, D] of the pictures to find the nearest of."""
         self.sources = sources
         self.distance = torch.full((len(sources),), torch.inf)
-        self.targets = torch.zeros((len(sources), *shape), dtype=torch.int16)
+        self.numbers = torch.zeros(len(sources), dtype=torch.int64)
+        self.seen = 0
 
-    def add(self, source: Tensor, target: Tensor) -> None:
-        """Look at training pictures; keep the target of each one nearer than all before."""
-        seen = _thumbnails(source)
+    def add(self, source: Tensor) -> None:
+        """Look at the next training pictures; keep the number of each nearer than all before."""
+        trained = _thumbnails(source)
         # |s - t|^2 less |s|^2, which is the same for all t
-        distance = (seen**2).sum(1) - 2 * self.sources @ seen.T
+        distance = (trained**2).sum(1) - 2 * self.sources @ trained.T
         least, index = distance.min(1)
         nearer = least < self.distance
         self.distance[nearer] = least[nearer]
-        self.targets[nearer] = (target[index[nearer]] * STEPS).round().short()
+        self.numbers[nearer] = index[nearer] + self.seen
+        self.seen += len(source)
 
 
 @dataclass(frozen=True)
 class Baselines:
     """What was learned from the training split for one source, target and split to judge."""
 
+    shape: tuple[int, ...]  # of a target picture
     mean: Tensor  # [C]
-    linear: tuple[Tensor, Tensor] | None
-    nearest: Tensor | None  # int16 [N, C, H, W]
-    shape: tuple[int, ...]  # of one target picture
+    linear: tuple[Tensor, Tensor] | None  # kernel and bias
+    nearest: list[int] | None  # number of the nearest training picture of each picture
+    fetch: Callable[[list[int]], Tensor]  # training targets by number
 
     def paint(self, source: Tensor, start: int) -> dict[str, Tensor]:
         """Return {name: pictures [B, C, H, W]} for pictures `start`, `start` + 1, ... of the split.
@@ -114,7 +120,7 @@ class Baselines:
         if same_size and source.shape[1] in (1, self.shape[0]):
             pictures["input"] = source.float().expand(count, *self.shape)
         if self.nearest is not None:
-            pictures["nearest"] = self.nearest[start : start + count].float() / STEPS
+            pictures["nearest"] = self.fetch(self.nearest[start : start + count]).float()
         if self.linear is not None:
             kernel, bias = self.linear
             pictures["linear"] = conv2d(_mirrored(source.float()), kernel, bias).clamp(-1, 1)
@@ -124,32 +130,32 @@ class Baselines:
 def learn(data: Data, source: str = "a", target: str = "b", split: str = "test") -> Baselines:
     """Learn the baselines for a split in one pass over the training pictures.
 
-    Memory stays below some 3 GB whatever the size of the data. Pictures whose training partners
-    are shuffled (`data.paired` is False) have neither nearest nor linear. Raises DataError.
+    Of the pictures only thumbnails are held in memory. Data whose training pictures have no
+    partners has neither nearest nor linear. Raises DataError.
     """
-    paired = getattr(data, "paired", True)
-    thumbnails = [_thumbnails(batch[source]) for batch in data.split(split)] if paired else []
-    total, pixels = torch.zeros(()), 0
+    paired = data.partners("train")
     linear, nearest, shape = None, None, ()
+    total, pixels = torch.zeros((), dtype=torch.float64), 0
+    if paired:
+        sources = [_thumbnails(batch[source]) for batch in data.split(split)]
+        nearest = Nearest(torch.cat(sources))
     for batch in data.split("train"):
-        one, other = batch[source].float().cpu(), batch[target].float().cpu()
+        one, other = batch[source].float(), batch[target].float()
         if not shape:
             shape = tuple(other.shape[1:])
-            if thumbnails:
-                nearest = _nearest(torch.cat(thumbnails), shape)
-                linear = _linear(data, one, other)
+            linear = _linear(data, one, other) if paired else None
         total = total + other.double().sum((0, 2, 3))
         pixels += other[:, 0].numel()
-        for learner in (linear, nearest):
-            if learner is not None:
-                learner.add(one, other)
-    if not pixels:
-        raise DataError(f"'{data.name}' has no training pictures to learn the baselines from")
+        if linear:
+            linear.add(one, other)
+        if nearest:
+            nearest.add(one)
     return Baselines(
+        shape,
         (total / pixels).float(),
         linear.solve() if linear else None,
-        nearest.targets if nearest else None,
-        shape,
+        nearest.numbers.tolist() if nearest else None,
+        lambda numbers: data.rows("train", numbers)[target],
     )
 
 
@@ -170,11 +176,6 @@ def baselines(
     return {name: torch.cat(parts) for name, parts in painted.items()}
 
 
-def _nearest(sources: Tensor, shape: tuple[int, ...]) -> Nearest | None:
-    """None if the pictures to keep would take more memory than HELD."""
-    return Nearest(sources, shape) if 2 * len(sources) * math.prod(shape) <= HELD else None
-
-
 def _linear(data: Data, source: Tensor, target: Tensor) -> Linear | None:
     """None if source and target differ in size, or are too small to be mirrored."""
     if source.shape[-2:] != target.shape[-2:] or min(source.shape[-2:]) <= SIDE // 2:
@@ -190,4 +191,4 @@ def _mirrored(pictures: Tensor) -> Tensor:
 def _thumbnails(pictures: Tensor) -> Tensor:
     """Flatten to [B, D], after reducing the sides to at most 16 px by area."""
     height, width = (min(side, THUMBNAIL) for side in pictures.shape[-2:])
-    return adaptive_avg_pool2d(pictures.float().cpu(), (height, width)).flatten(1)
+    return adaptive_avg_pool2d(pictures.float(), (height, width)).flatten(1)

@@ -154,7 +154,7 @@ def _dispatch(argv: list[str]) -> None:
     if name == "train":
         _train(arguments)
     else:
-        command(**_arguments(command, arguments))
+        command(**_arguments(name, arguments))
 
 
 def _train(arguments: list[str]) -> None:
@@ -169,7 +169,9 @@ def _train(arguments: list[str]) -> None:
         if arguments[:1] in (["-h"], ["--help"]):
             print(text)
             return
-        raise SettingsError("name a system or a recipe file first; 'dragoman train --help' says how")
+        raise SettingsError(
+            "name a system or a recipe file first; 'dragoman train --help' says how"
+        )
     train(*arguments)
 
 
@@ -181,11 +183,11 @@ def _usage() -> str:
     return "\n".join(lines)
 
 
-def _arguments(command: Callable[..., None], arguments: list[str]) -> dict[str, Any]:
+def _arguments(name: str, arguments: list[str]) -> dict[str, Any]:
     """Parse a command's arguments by its signature."""
     from dragoman.settings import signature_parser
 
-    parser = signature_parser(command, f"dragoman {command.__name__}")
+    parser = signature_parser(COMMANDS[name], f"dragoman {name}")
     return parser.parse_args(arguments).as_dict()
 
 

@@ -23,9 +23,15 @@ VALIDATED = ("l1", "psnr", "lpips")
 JUDGED_AT_MOST = 64  # pictures of val while training; the final scores take all of test
 
 
+def has_truth(system: System, data: "Data", split: str) -> bool:
+    """True if a split holds the true pictures that the system should make."""
+    known = system.target is not None and system.target in data.domains
+    return known and bool(data.counts.get(split)) and data.partners(split)
+
+
 def validate(system: System, data: "Data", device: torch.device) -> dict[str, float]:
     """Mean scores of a system in generating mode on the first pictures of val; {} if none."""
-    if not (data.truth and data.counts.get("val") and system.target in data.keys):
+    if system.target is None or not has_truth(system, data, "val"):
         return {}
     sums: dict[str, float] = {}
     count = 0
@@ -56,14 +62,14 @@ def evaluate(
     translator = load(run.folder, device)
     data = data or open_data(build(DataSettings, run.settings))
     system = translator.system
-    if system.target is None or system.target not in data.keys or not data.truth:
+    if not data.counts.get(split):
+        known = ", ".join(name for name, count in data.counts.items() if count)
+        raise DataError(f"{data.name} has no pictures in the split '{split}'; it has {known}")
+    if system.target is None or not has_truth(system, data, split):
         raise DataError(
             f"{data.name} holds no true partners of what {translator.config['system']} makes; "
             "choose paired --data to score against"
         )
-    if not data.counts.get(split):
-        known = ", ".join(name for name, count in data.counts.items() if count)
-        raise DataError(f"{data.name} has no pictures in the split '{split}'; it has {known}")
     scores = judge(_seeded(translator.generate), data, split, system.source, system.target)
     scores["system"] = translator.config["system"]
     run.write_json("scores.json" if split == "test" else f"scores_{split}.json", scores)

@@ -53,8 +53,8 @@ def judge(
     generate: takes a batch and returns pictures [B, C, H, W] in [-1, 1], of any float type and
     on any device; setting evaluation mode is its own affair. metrics: names of METRICS (all).
     Returns what JSON can hold: {measure: {"mean", "low", "high"}, ..., "split", "count", "data",
-    "protocol": {measure: sentence}, "interval": sentence, "baselines": {name: {measure: {...}}}}
-    and, if a measure cannot judge these pictures, "left_out": {measure: reason}. Raises
+    "protocol": {measure: sentence}, "better": {measure: "low" or "high"}, "interval": sentence,
+    "baselines": {name: {measure: {...}}}} and, if a measure cannot judge these pictures, "left_out": {measure: reason}. Raises
     SettingsError for unknown measures and DataError for pictures that cannot be judged.
     """
     names = list(METRICS) if metrics is None else [choose("measure", m, METRICS) for m in metrics]
@@ -62,13 +62,13 @@ def judge(
     learned = learn(data, source, target, split) if with_baselines else None
     count = 0
     for batch in data.split(split):
-        fake, real = generate(batch).detach(), batch[target]
+        # always measured on the CPU: a GPU's shortened float32 would change the scores
+        fake, real = generate(batch).detach().cpu(), batch[target]
         _check(fake, real, count)
-        real = real.to(fake.device)
         ours.add(fake, real)
-        painted = learned.paint(batch[source].cpu(), count) if learned else {}
+        painted = learned.paint(batch[source], count) if learned else {}
         for name, pictures in painted.items():
-            others.setdefault(name, Scores(names)).add(pictures.to(fake.device), real)
+            others.setdefault(name, Scores(names)).add(pictures, real)
         count += len(real)
     if not count:
         raise DataError(f"the split '{split}' of '{data.name}' has no pictures to judge")
@@ -83,6 +83,7 @@ def _scores(
     scores: dict[str, Any] = dict(ours.summary())
     scores["split"], scores["count"], scores["data"] = split, count, name
     scores["protocol"] = {measure: METRICS[measure].protocol for measure in ours.values}
+    scores["better"] = {measure: METRICS[measure].better for measure in ours.values}
     scores["interval"] = INTERVAL
     scores["baselines"] = {baseline: other.summary() for baseline, other in others.items()}
     if ours.left_out:

@@ -1,7 +1,7 @@
 """The translator: a saved system that is loaded with no further flag and used on pictures."""
 
 import json
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from torch import Tensor
 from dragoman import __version__
 from dragoman.checkpoint import settle, write_text
 from dragoman.data.catalogue import Domain
-from dragoman.data.pictures import from_tensor, to_tensor
+from dragoman.data.credits import credits_of
+from dragoman.data.single import from_tensor, to_tensor
 from dragoman.engine import find_device
 from dragoman.errors import DataError, FileError, SettingsError
 from dragoman.report.card import model_card
 from dragoman.run import Run, read_json
-from dragoman.settings import build
+from dragoman.settings import build, own_values
 from dragoman.system import Batch, Facts, System
 from dragoman.systems import find_system
 
@@ -52,8 +53,9 @@ class Translator:
             made = self.translate(batch, seed)
             return made if picture.dim() == 4 else made[0]
         if isinstance(picture, Image.Image):
-            made = self.translate(to_tensor(self.source, np.asarray(_mode(self.source, picture))))
-            return Image.fromarray(from_tensor(self.target, made)[0].squeeze())
+            array = np.asarray(_mode(self.source, picture))
+            made = self.translate(to_tensor(self.source, array), seed)
+            return Image.fromarray(from_tensor(self.target, made)[0])
         made = self.translate(to_tensor(self.source, np.asarray(picture)), seed)
         return from_tensor(self.target, made)[0]
 
@@ -112,7 +114,7 @@ def save_translator(
     run: Run, system: System, data: "Data", name: str, values: dict[str, Any]
 ) -> None:
     """Save what a run has learned so far as its translator; `system` is the one that generates."""
-    own = {field.name: values[field.name] for field in fields(type(system).Settings)}
+    own = own_values(type(system).Settings, values)
     config = {
         "library": "dragoman",
         "version": __version__,
@@ -122,7 +124,7 @@ def save_translator(
         "domains": {key: asdict(domain) for key, domain in data.domains.items()},
         "data": data.name,
         "training": {k: v for k, v in values.items() if k not in own},
-        "credits": data.credits,
+        "credits": credits_of(values["data"]),
     }
     translator = Translator.__new__(Translator)  # not moved, not frozen: training goes on
     translator.system, translator.config = system, json.loads(json.dumps(config))
@@ -212,7 +214,6 @@ def _domain(found: dict[str, Any] | None) -> Domain:
     """A domain from its saved form."""
     if found is None:
         raise SettingsError("the translator's config.json names no domain of its pictures")
-    assert is_dataclass(Domain)
     plain = dict(found)
     plain["classes"] = tuple(plain.get("classes", ()))
     plain["palette"] = tuple(tuple(colour) for colour in plain.get("palette", ()))
@@ -230,4 +231,8 @@ def _mode(domain: Domain, picture: Image.Image) -> Image.Image:
     modes = {1: "L", 3: "RGB"}
     if domain.channels not in modes:
         raise DataError(f"give an array: PIL pictures have no {domain.channels} channels")
-    return picture if picture.mode == modes[domain.channels] else picture.convert(modes[domain.channels])
+    return (
+        picture
+        if picture.mode == modes[domain.channels]
+        else picture.convert(modes[domain.channels])
+    )

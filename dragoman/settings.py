@@ -11,6 +11,8 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 from dragoman.errors import SettingsError, did_you_mean
 
+MOST_CHARACTERS = 1 << 20  # of a settings file
+
 
 def knob(
     default: Any = dataclasses.MISSING,
@@ -47,7 +49,7 @@ def knobs(groups: Iterable[type]) -> dict[str, Knob]:
     found: dict[str, Knob] = {}
     for group in groups:
         hints = get_type_hints(group)
-        for field in dataclasses.fields(group):
+        for field in _fields(group):
             if field.name in found:
                 raise SettingsError(f"the knob '{field.name}' is declared twice")
             found[field.name] = Knob(
@@ -59,6 +61,15 @@ def knobs(groups: Iterable[type]) -> dict[str, Knob]:
                 field.metadata.get("high"),
             )
     return found
+
+
+def _fields(group: type) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(group)  # ty: ignore
+
+
+def own_values(group: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are knobs of one settings dataclass."""
+    return {field.name: values[field.name] for field in _fields(group) if field.name in values}
 
 
 def parse(
@@ -96,8 +107,18 @@ def build(group: type, values: Mapping[str, Any]) -> Any:
 
     Values are checked as those of the command line are; missing ones take their defaults.
     """
-    own = {f.name: values[f.name] for f in dataclasses.fields(group) if f.name in values}
-    return group(**parse([group], own))
+    return group(**parse([group], own_values(group, values)))
+
+
+def load_yaml(text: str) -> Any:
+    """Parse YAML into plain values; merge keys, which could fill the memory, are left alone."""
+    import yaml
+
+    class PlainLoader(yaml.SafeLoader):
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            """Leave "<<" as it stands; it is then refused as a name."""
+
+    return yaml.load(text, PlainLoader)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -105,17 +126,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
-        loaded = yaml.safe_load(text)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)
+        if len(text) > MOST_CHARACTERS:
+            raise SettingsError(f"{path} is too long to be a settings file")
+        loaded = load_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read the settings file {path}: {error}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = f" (line {line + 1})" if line is not None else ""
         raise SettingsError(f"{path} is not valid YAML{place}") from error
-    if not isinstance(loaded, dict):
+    plain = str | int | float | bool | None
+    if not isinstance(loaded, dict) or not all(isinstance(v, plain) for v in loaded.values()):
         raise SettingsError(f"{path} must hold 'name: value' lines, one for each setting")
-    return loaded
+    return {str(name): value for name, value in loaded.items()}
 
 
 def describe(kind: Any) -> str:

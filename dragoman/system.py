@@ -53,7 +53,7 @@ class Turn:
     @property
     def name(self) -> str:
         """Who learns, such as "generator"."""
-        return self.loss.__name__.removesuffix("_loss")
+        return getattr(self.loss, "__name__", "system").removesuffix("_loss")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dragoman import checkpoint, processes
-from dragoman.engine import Engine, EngineSettings
+from dragoman.engine import Engine, EngineSettings, close
 from dragoman.system import Batch, System
 
 WARM, FEWEST, PATIENCE = 3, 5, 4.0  # steps left out, steps timed at least, seconds for each stage
@@ -52,7 +52,6 @@ def _seconds_per_step(engine: Engine, stage: Any, loader: Callable[..., Iterator
         stop = processes.from_first(time.perf_counter() - began > 10 * PATIENCE)
         if stop and len(times) > WARM:
             break
-    if hasattr(batches, "close"):
-        batches.close()
+    close(batches)
     timed = sorted(times[WARM:] or times)
     return sum(timed) / len(timed)

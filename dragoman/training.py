@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from dragoman import __version__, processes, timing
 from dragoman.checkpoint import save
 from dragoman.data import open_data
+from dragoman.data.credits import credits_of
 from dragoman.data.settings import DataSettings
 from dragoman.engine import Engine, EngineSettings, NotFinite
 from dragoman.errors import DataError, DragomanError, SettingsError, TrainingError
-from dragoman.evaluation import evaluate, validate
+from dragoman.evaluation import evaluate, has_truth, validate
 from dragoman.journal import Journal
 from dragoman.pipeline import save_translator
 from dragoman.report.machine import machine
@@ -73,9 +74,9 @@ def settle_settings(
 def train(system: str, *, arguments: list[str] | None = None, **settings: Any) -> Run:
     """Train a system (or a recipe file) and return its run, judged and reported.
 
-    Settings are the knobs of `dragoman train SYSTEM --help`, such as data="earth64:relief,satellite"
-    and minutes=4. Raises DragomanError for whatever the user can mend, Interrupted after a
-    signal once everything is saved.
+    Settings are the knobs of `dragoman train SYSTEM --help`, such as minutes=4 and
+    data="earth64:relief,satellite". Raises DragomanError for whatever the user can mend,
+    Interrupted after a signal once everything is saved.
     """
     processes.join()
     system, values = settle_settings(system, settings, arguments)
@@ -109,13 +110,13 @@ def resume(folder: str | Path, steps: int | None = None) -> Run:
 
 def check_fits(system: str, kind: type[System], data: "Data") -> None:
     """Raise DataError unless the data has all that the system learns from."""
-    missing = [key for key in kind.needs if key not in data.keys]
+    missing = [key for key in kind.needs if key not in data.domains]
     if missing:
         raise DataError(
             f"{system} needs '{missing[0]}' in its batches, {data.name} has "
-            f"{', '.join(data.keys)}; 'dragoman datasets' shows what fits"
+            f"{', '.join(data.domains)}; 'dragoman datasets' shows what fits"
         )
-    if kind.pairs and not data.paired:
+    if kind.pairs and not data.partners("train"):
         raise DataError(
             f"{system} learns from pairs, but --pairing unpaired takes them apart; "
             "use --pairing paired"
@@ -134,7 +135,7 @@ class Trainer:
 
     def __init__(self, run: Run, system: str, values: dict[str, Any], data: "Data") -> None:
         self.run, self.name, self.data = run, system, data
-        self.values = values | {"folder": str(run.folder)}
+        self.values: dict[str, Any] = {**values, "folder": str(run.folder)}
         self.settings = build(RunSettings, self.values)
         self.how = build(EngineSettings, self.values)
         self.main = processes.rank() == 0
@@ -226,7 +227,7 @@ class Trainer:
             "torch": torch.__version__,
             "python": platform.python_version(),
             "processes": processes.world(),
-            "credits": self.data.credits,
+            "credits": credits_of(self.values["data"]),
         }
 
     def _seed_process(self) -> None:
@@ -272,9 +273,11 @@ class Trainer:
                 raise Interrupted(self.run, done, self.signal or signal.SIGTERM)
 
     def _sample(self, step: int) -> None:
-        """Save pictures made from the first ones of val, always the same."""
+        """Save pictures made from some of val, always the same ones, spread over the split."""
         split = "val" if self.data.counts.get("val") else "train"
-        batch = self.engine.to_device(next(iter(self.data.split(split, SAMPLES))))
+        count = self.data.counts[split]
+        chosen = [i * count // SAMPLES for i in range(SAMPLES)] if count > SAMPLES else range(count)
+        batch = self.engine.to_device(self.data.rows(split, chosen))
         with self.engine.generating(self.how.seed) as system, self.engine.precision():
             made = system.generate(batch).float().cpu()
         source, target = system.source, system.target or system.source
@@ -337,13 +340,13 @@ class Trainer:
             },
         }
         self.run.write_json("run.json", facts)
-        if self.system.target in self.data.keys and self.data.truth:
+        if has_truth(self.system, self.data, "test"):
             evaluate(self.run.folder, data=self.data)
         write_report(self.run.folder)
 
 
 @contextmanager
-def listening(trainer: Trainer) -> Iterator[None]:
+def listening(trainer: Trainer) -> Generator[None]:
     """While training, Ctrl-C and SIGTERM only ask to stop; a second one stops at once."""
 
     def hear(number: int, frame: Any) -> None:

@@ -5,14 +5,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from dragoman.data.pictures import SUFFIXES, read_picture
+from dragoman.data.pictures import SUFFIXES, read
 from dragoman.errors import DataError, DragomanError
 from dragoman.pipeline import Translator, load
 
 
-def translate(
-    run: str | Path, source: Path, out: Path, seed: int = 0, device: str = "auto"
-) -> str:
+def translate(run: str | Path, source: Path, out: Path, seed: int = 0, device: str = "auto") -> str:
     """Translate a file to a file, or all pictures of a folder into a folder under their names.
 
     Returns a sentence on what was written. Pictures that cannot be translated do not stop the
@@ -44,8 +42,11 @@ def translate(
 
 
 def _translate_file(translator: Translator, source: Path, place: Path, seed: int) -> None:
-    picture = Image.fromarray(read_picture(source, keep_ids=translator.source.kind == "labels"))
-    made = translator(picture, seed)
+    channels = {"labels": 1, "metres": 1}.get(translator.source.kind, translator.source.channels)
+    pixels = read(source, channels)
+    made = translator(
+        Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0)), seed
+    )
     kinds = Image.registered_extensions()
     if place.suffix.lower() not in kinds:
         raise DataError(f"{place} has no picture ending; use .png, .jpg, .webp or .tif")

@@ -27,8 +27,11 @@ def encode(domain: Domain, raw: NDArray) -> FLOATS:
         return np.where(raw == classes, np.float32(1), np.float32(-1))
     if domain.kind == "metres":
         return (raw.astype(np.float32) / np.float32(METRES)).clip(-1, 1)
-    # A table of all 256 values would be slower than this.
-    return raw.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
+    floats = raw.astype(np.float32)
+    floats *= 2
+    floats -= 255  # exact up to here, so that a negative picture becomes exactly the negative
+    floats /= 255
+    return floats
 
 
 def jitter(pictures: FLOATS, draws: NDArray[np.float64], strength: float) -> FLOATS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dragoman.system import Facts
 
 INTS = NDArray[np.int64]
+SHOWN = 20  # as many problems of own pictures are listed
 
 
 class Data:
@@ -58,7 +59,19 @@ class Data:
 
     def check(self) -> None:
         """Read all files of own pictures; raise one DataError that names all that are unfit."""
-        self._source.check()
+        lines = self._source.unfit()
+        if lines:
+            more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+            raise DataError(
+                "\n  ".join(
+                    [
+                        f"{len(lines)} problem{'s' * (len(lines) > 1)} in the pictures of "
+                        f"{self.settings.data}; mend or remove these files:",
+                        *lines[:SHOWN],
+                        *more,
+                    ]
+                )
+            )
 
     def names(self, split: str) -> list[str]:
         """Return the name of each picture of a split, as it is numbered in batch["index"]."""
@@ -78,7 +91,7 @@ class Data:
         world: int = 1,
         split: str = "train",
         size: int | None = None,
-    ) -> Iterator[dict[str, Tensor]]:
+    ) -> Generator[dict[str, Tensor], None, None]:
         """Return endless batches, shuffled and varied, from number `start` on.
 
         Batch n depends on the settings, the seed and n alone. Process `rank` of `world` gets its
@@ -107,14 +120,16 @@ class Data:
 
         If one domain has fewer pictures than the other, it begins again.
         """
-        name = self._known(name)
-        counts = {key: self._source.count(name, key) for key in self.domains}
-        starts = range(0, max(counts.values()), batch)
-        numbers = (np.arange(at, min(at + batch, starts.stop)) for at in starts)
-        return (
-            self._batch(name, {k: n % counts[k] for k in counts}, None, self._source.size)
-            for n in numbers
-        )
+        count = self.counts[self._known(name)]
+        starts = range(0, count, batch)
+        return (self.rows(name, range(at, min(at + batch, count))) for at in starts)
+
+    def rows(self, split: str, numbers: Iterable[int]) -> dict[str, Tensor]:
+        """Return the pictures of these numbers of a split as one batch, unvaried."""
+        chosen = np.fromiter(numbers, np.int64)
+        counts = {key: self._source.count(self._known(split), key) for key in self.domains}
+        rows = {key: chosen % count for key, count in counts.items()}
+        return self._batch(split, rows, None, self._source.size)
 
     def show(self, key: str, pictures: Tensor) -> NDArray[np.uint8]:
         """Return pictures [B, C, H, W] of a domain for people: uint8 [B, H, W, 3]."""

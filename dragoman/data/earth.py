@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dragoman.data.cache import built, require
 from dragoman.data.catalogue import EARTH, Edition
 from dragoman.data.settings import DataSettings
-from dragoman.data.source import Source, check_divisor, reduce
+from dragoman.data.source import Source, reduce
 
 BLOCK, GUARD = 300, 22  # pixels; no tile crosses the border of a block of 20 degrees
 LEAST_LAND = 0.3
@@ -36,19 +36,20 @@ class Earth(Source):
         self.edition, self._unpaired = edition, settings.pairing == "unpaired"
         self.name = "-".join([name, *domains, *(["unpaired"] if self._unpaired else [])])
         self.size = settings.size or edition.size
-        check_divisor(self.size, edition.tile, name)
+        self.tile = edition.tile
+        self.check_size(self.size)
         self.domains = {k: EARTH.domains[d] for k, d in zip("ab", domains, strict=True)}
         if edition.dense:
             self.splits = (*Source.splits, "val_dense", "test_dense")
         folder = earth_folder()
-        self._sums = np.load(folder / "land_sums.npy", mmap_mode="r")
+        self._sums = np.asarray(np.load(folder / "land_sums.npy", mmap_mode="r"))
         self._least = LEAST_LAND * LAND_UNIT * edition.tile**2
         self._tiles = {k: self._windows(folder, d.name) for k, d in self.domains.items()}
         self._positions = {split: self._grid(split) for split in self.splits}
 
     def _windows(self, folder: Path, layer: str) -> NDArray:
         """All tiles of a layer as a view: [rows, columns, C, tile, tile]."""
-        raster = np.load(folder / f"{layer}.npy", mmap_mode="r")
+        raster = np.asarray(np.load(folder / f"{layer}.npy", mmap_mode="r"))
         raster = raster[None] if raster.ndim == 2 else raster
         tile = self.edition.tile
         windows = np.lib.stride_tricks.sliding_window_view(raster, (tile, tile), (1, 2))
@@ -112,12 +113,10 @@ class Earth(Source):
         middle = (self._corners(split, "a") + self.edition.tile / 2) / 15
         named = []
         for lat, lon in zip(60 - middle[:, 0], middle[:, 1] - 180, strict=True):
-            named.append(f"{abs(lat):.1f}{'NS'[lat < 0]}{abs(lon):.1f}{'EW'[lon < 0]}")
+            named.append(
+                f"{abs(lat):.1f}{'S' if lat < 0 else 'N'}{abs(lon):.1f}{'W' if lon < 0 else 'E'}"
+            )
         return named
-
-    def check_size(self, size: int) -> None:
-        """Raise SettingsError unless `size` divides the tile."""
-        check_divisor(size, self.edition.tile, self.name)
 
 
 def _split_of(block: tuple[int, int]) -> str:

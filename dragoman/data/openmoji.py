@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dragoman.data.cache import built, require
 from dragoman.data.catalogue import OPENMOJI, TONES, Edition
 from dragoman.data.settings import DataSettings
-from dragoman.data.source import Source, check_divisor, reduce
+from dragoman.data.source import Source, reduce
 from dragoman.errors import SettingsError
 
 _REVISION = "1"  # raise it when what is built changes
@@ -21,10 +21,10 @@ class OpenMoji(Source):
     def __init__(self, name: str, edition: Edition, domains: list[str], settings: DataSettings):
         from dragoman.data.openmoji_build import build_choice, half_of, painter, split_of
 
-        self._unpaired, self._tile = settings.pairing == "unpaired", edition.tile
+        self._unpaired, self.tile = settings.pairing == "unpaired", edition.tile
         self.name = "-".join([name, *domains, *(["unpaired"] if self._unpaired else [])])
         self.size = settings.size or edition.size
-        check_divisor(self.size, edition.tile, name)
+        self.check_size(self.size)
         self.domains = {k: OPENMOJI.domains[d] for k, d in zip("ab", domains, strict=True)}
         tones = _need_tones(domains)
         version = f"{require(OPENMOJI.packages)} revision {_REVISION}"
@@ -32,11 +32,11 @@ class OpenMoji(Source):
         choice = json.loads(
             (built("openmoji", version, build_choice, note) / "choice.json").read_text()
         )
-        note = f"drawing the data set {name}, once for all (about 20 seconds)"
-        folder = built(name, version, painter(edition.tile, choice), note)
-        kind = "tones" if tones else "pairs"
+        kind = f"{name}-{'tones' if tones else 'pairs'}"
+        note = f"drawing the data set {kind}, once for all (5 to 30 seconds)"
+        folder = built(kind, version, painter(edition.tile, choice, tones), note)
         self._arrays = {
-            key: np.load(folder / f"{kind}_{domain}.npy", mmap_mode="r")
+            key: np.asarray(np.load(folder / f"{domain}.npy", mmap_mode="r"))
             for key, domain in zip("ab", domains, strict=True)
         }
         entries: list[dict[str, Any]] = choice["families" if tones else "pairs"]
@@ -79,10 +79,6 @@ class OpenMoji(Source):
     def label(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the group of each picture as a number."""
         return self._labels[self._rows(split, "a")[rows]]
-
-    def check_size(self, size: int) -> None:
-        """Raise SettingsError unless `size` divides that of the drawings."""
-        check_divisor(size, self._tile, self.name)
 
 
 def _need_tones(domains: list[str]) -> bool:

@@ -9,6 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dragoman.data.cache import package_files
 from dragoman.data.catalogue import TONES
 
 CHOICE_SIZE = 64  # the choice is made at this size, so that it is the same for all sizes
+THREADS = 2  # resvg draws without holding the interpreter's lock
 BYTES = NDArray[np.uint8]
 
 _TONES = dict(zip(("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"), TONES[1:], strict=True))
@@ -102,10 +104,11 @@ def choose_pairs(paths: dict[str, Path]) -> list[str]:
     """
     seen: set[str] = set()
     chosen: dict[str, tuple[BYTES, BYTES]] = {}
-    for code, path in paths.items():
-        if _tones(code) or _FLAG.match(code) or _PART.match(code):
-            continue
-        pair = _pair_if_usable(path.read_text(encoding="utf8"))
+    fit = [c for c in paths if not (_tones(c) or _FLAG.match(c) or _PART.match(c))]
+    texts = [paths[code].read_text(encoding="utf8") for code in fit]
+    with ThreadPoolExecutor(THREADS) as pool:
+        pairs = pool.map(_pair_if_usable, texts)
+    for code, pair in zip(fit, pairs, strict=True):
         if pair is None:
             continue
         digest = hashlib.sha256(pair[0].tobytes()).hexdigest()
@@ -162,25 +165,28 @@ def _groups() -> dict[str, str]:
     return {row["hexcode"]: row["group"] for row in rows}
 
 
-def painter(size: int, choice: dict[str, Any]) -> Callable[[Path], None]:
+def painter(size: int, choice: dict[str, Any], tones: bool) -> Callable[[Path], None]:
     """Return what draws the chosen emoji: arrays [N, 3, size, size] uint8 into a folder.
 
-    pairs_line, pairs_colour, tones_line and one array for each tone.
+    line.npy and, for pairs, colour.npy, or else one array for each tone.
     """
 
     def build(folder: Path) -> None:
         paths = sources()
 
-        def save(name: str, codes: list[str], line: bool = False) -> None:
-            texts = (paths[code].read_text(encoding="utf8") for code in codes)
-            drawn = [draw(line_layer(text) if line else text, size) for text in texts]
+        def save(name: str, codes: list[str]) -> None:
+            texts = [paths[code].read_text(encoding="utf8") for code in codes]
+            layers = [line_layer(text) if name == "line" else text for text in texts]
+            with ThreadPoolExecutor(THREADS) as pool:
+                drawn = list(pool.map(lambda svg: draw(svg, size), layers))
             np.save(folder / f"{name}.npy", np.stack(drawn))
 
-        codes = [entry["code"] for entry in choice["pairs"]]
-        save("pairs_line", codes, line=True)
-        save("pairs_colour", codes)
-        save("tones_line", [entry["base"] for entry in choice["families"]], line=True)
-        for tone in TONES:
-            save(f"tones_{tone}", [entry[tone] for entry in choice["families"]])
+        if tones:
+            save("line", [entry["base"] for entry in choice["families"]])
+            for tone in TONES:
+                save(tone, [entry[tone] for entry in choice["families"]])
+        else:
+            for name in ("line", "colour"):
+                save(name, [entry["code"] for entry in choice["pairs"]])
 
     return build

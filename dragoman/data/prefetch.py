@@ -3,13 +3,13 @@
 import atexit
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def prefetch(make: Callable[[int], T], start: int, depth: int = 4) -> Iterator[T]:
+def prefetch(make: Callable[[int], T], start: int, depth: int = 4) -> Generator[T, None, None]:
     """Yield make(start), make(start + 1), ... for ever, up to `depth` of them made ahead.
 
     An error in `make` is raised here. The thread ends when the iterator is closed or forgotten.

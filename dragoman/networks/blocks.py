@@ -18,16 +18,27 @@ GROUPS = 32  # at most
 GROUP_CHANNELS = 4  # at least, where the channels can be divided so
 
 
-class InstanceNorm(nn.InstanceNorm2d):
+class InstanceNorm(nn.Module):
     """Each channel of each picture to mean 0 and variance 1 (Ulyanov et al. 2016).
 
     A single pixel is its own mean and would become 0, so that everything it knows were lost;
     PyTorch's layer refuses it. Here a map of 1 x 1 passes unchanged.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same shape."""
-        return input if input.shape[-2] * input.shape[-1] == 1 else super().forward(input)
+        if x.shape[-2] * x.shape[-1] == 1:
+            return x
+        # A group norm of single channels gives the same numbers and is faster on CPUs.
+        return functional.group_norm(x, self.channels)
+
+    def extra_repr(self) -> str:
+        """The number of channels."""
+        return str(self.channels)
 
 
 def groups(channels: int) -> int:
@@ -106,13 +117,11 @@ def initialise(network: Network, kind: Start = "normal", gain: float = 0.02) -> 
     """
     choose("start", kind, get_args(Start))
     for layer in network.modules():
-        scaling = isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d)
+        scaling = isinstance(layer, nn.BatchNorm2d | nn.GroupNorm)
         if not scaling and not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-        if layer.weight is None:
-            continue
         if scaling:
             nn.init.normal_(layer.weight, 1.0, gain)
         elif kind == "normal":

@@ -38,10 +38,12 @@ class GeneratorSettings:
     )
 
 
-def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size: int) -> nn.Module:
+def build_generator(
+    settings: GeneratorSettings, inputs: int, outputs: int, size: int
+) -> UNet | ResNetGenerator:
     """Make and initialise the generator for pictures of about `size` px."""
     if settings.generator == "resnet":
-        network: nn.Module = ResNetGenerator(
+        network: UNet | ResNetGenerator = ResNetGenerator(
             inputs,
             outputs,
             width=settings.width,

@@ -90,11 +90,15 @@ def curve(index: int, points: Points, across: Axis, upright: Axis) -> str:
 def grid(across: Axis, upright: Axis) -> str:
     """Return tick lines with their numbers, and the name of the horizontal axis."""
     parts = []
-    for tick in upright.ticks:
+    names = [label(tick) for tick in upright.ticks]
+    if not upright.log and all(name.lstrip("-").replace(".", "").isdigit() for name in names):
+        digits = max(len(name.partition(".")[2]) for name in names)  # 0.10 beside 0.11
+        names = [f"{tick:.{digits}f}" for tick in upright.ticks]
+    for tick, name in zip(upright.ticks, names, strict=True):
         y = y_of(upright, tick)
         parts.append(
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" class="grid"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label(tick)}</text>'
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{name}</text>'
         )
     floor = HEIGHT - BOTTOM
     for tick in across.ticks:

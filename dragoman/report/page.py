@@ -15,7 +15,8 @@ STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2128;--soft:#5b6470;--line:#d9dee4;
 --wash:#f5f7f9;--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b0568f;--c4:#b58900;--c5:#3b9fd6;
 --c6:#6a4fb3;--c7:#5b6470}
-@media(prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e6e9ed;--soft:#9aa4b0;--line:#333a43;
+@media screen and (prefers-color-scheme:dark){
+:root{--paper:#14171b;--ink:#e6e9ed;--soft:#9aa4b0;--line:#333a43;
 --wash:#1d2228;--c0:#4ba3e3;--c1:#f08a4b;--c2:#35c79a;--c3:#dc8fc0;--c4:#e0b93a;
 --c5:#86c9f0;--c6:#a896e8;--c7:#9aa4b0}}
 *{box-sizing:border-box}
@@ -55,7 +56,7 @@ font-size:.875rem}.key{width:22px;height:8px;margin-right:.35rem}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.35rem .8rem;border-bottom:1px solid var(--line);vertical-align:top}
-th:first-child,td:first-child{text-align:left;padding-left:0}
+th:first-child,td:first-child{text-align:left;padding-left:.4rem}
 thead th{font-size:.875rem;color:var(--soft);font-weight:600}
 th small,td small{display:block;font-weight:400;white-space:nowrap}
 .ours td,.ours th{background:var(--wash)}
@@ -67,6 +68,7 @@ border-bottom:1px solid var(--line);padding:.15rem 0}
 @media(max-width:30rem){body{font-size:15px}h1{font-size:1.4rem}.pair .tiles{flex-basis:100%}
 th,td{padding:.3rem .5rem}}
 @media print{body{max-width:none;padding:0;font-size:11pt}h2{break-after:avoid}
+.charts{grid-template-columns:1fr 1fr}
 .tiles{grid-auto-columns:minmax(0,1fr);overflow:visible;break-inside:avoid}
 .tiles figure:first-child{position:static}.pair .tiles{grid-auto-columns:minmax(0,10rem)}
 img,.ours td,.ours th,.missing,pre{-webkit-print-color-adjust:exact;print-color-adjust:exact}}

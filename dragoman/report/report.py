@@ -14,7 +14,7 @@ from dragoman.report.charts import chart
 from dragoman.report.folder import Curves, brief, read_curves, read_mapping
 from dragoman.report.page import page, tiles
 from dragoman.report.samples import Samples, read_samples, saved_steps
-from dragoman.report.scoreboard import LABELS, OURS, Scoreboard, finite, scoreboard
+from dragoman.report.scoreboard import LABELS, OURS, Scoreboard, finite, mapping, scoreboard
 from dragoman.report.sheet import chosen, moments
 
 MOST_EXAMPLES = 16  # rows of a sheet in the report
@@ -81,19 +81,19 @@ def gather(folder: Path) -> Found:
     evaluate = f"This command makes it: <code>dragoman evaluate {name}</code>."
     found, none = Found(), dict[str, Any]()
 
-    def mapping(file: str) -> dict[str, Any]:
+    def load(file: str) -> dict[str, Any]:
         return read_mapping(folder / file)
 
     found.settings = found.read(
-        "settings", lambda: mapping("settings.yaml"), none, "settings.yaml", train
+        "settings", lambda: load("settings.yaml"), none, "settings.yaml", train
     )
-    found.run = found.read("run", lambda: mapping("run.json"), none, "run.json", resume)
+    found.run = found.read("run", lambda: load("run.json"), none, "run.json", resume)
     found.curves = found.read(
         "losses", lambda: read_curves(folder), Curves(), "losses.jsonl", resume
     )
     found.samples = found.read("samples", lambda: some_samples(folder), Samples(), "", resume)
     found.scores = found.read(
-        "scores", lambda: scoreboard(mapping("scores.json")), None, "scores.json", evaluate
+        "scores", lambda: scoreboard(load("scores.json")), None, "scores.json", evaluate
     )
     return found
 
@@ -130,7 +130,7 @@ def heading(found: Found) -> str:
     steps = finite(run.get("steps")) or curves.step
     seconds = finite(run.get("training_seconds")) or curves.seconds
     speeds = sorted(curves.speeds)
-    parameters = run.get("parameters")
+    parameters, best = run.get("parameters"), mapping(run.get("best"))
     facts = {
         "Steps": f"{steps:,.0f}" if steps else "",
         "Training time": f"{duration(seconds)} ({'h:mm:ss' if seconds >= 3600 else 'min:s'})"
@@ -138,6 +138,7 @@ def heading(found: Found) -> str:
         else "",
         "Pictures per second": f"{speeds[len(speeds) // 2]:,.0f}" if speeds else "",
         "Parameters": parameters_line(parameters) if isinstance(parameters, dict) else "",
+        "Best checkpoint": best_line(best),
         "Machine": brief(run.get("machine", "")),
         "Started": brief(run.get("started", "")),
     }
@@ -147,6 +148,14 @@ def heading(found: Found) -> str:
         if value
     )
     return f'<h1>{escape(run_title(found))}</h1>\n<dl class="facts">{rows}</dl>'
+
+
+def best_line(best: dict[str, Any]) -> str:
+    """Return "step 3600 by lpips on val", as far as it is known."""
+    if finite(best.get("step")) is None:
+        return ""
+    by = f" by {brief(best['by'])} on val" if best.get("by") else ""
+    return f"step {finite(best['step']):,.0f}{by}"
 
 
 def parameters_line(parameters: dict[str, Any]) -> str:
@@ -194,27 +203,23 @@ def score_table(scores: Scoreboard | None) -> str:
         note = f"<small>{better} is better</small>" if better else ""
         head += f'<th scope="col">{escape(name)}{note}</th>'
     rows = ""
-    for name, row in scores.rows.items():
+    for name in scores.rows:
         cells = f'<th scope="row">{escape(name)}</th>'
         for metric in scores.metrics:
             best = ' class="best"' if scores.best(metric) == name else ""
-            score = row.get(metric)
-            shown = "–"
-            if score is not None:
-                shown = f"<span{best}>{score}</span><small>{score.interval}</small>"
-            cells += f"<td>{shown}</td>"
+            mean, interval = scores.cell(name, metric)
+            cells += f"<td><span{best}>{mean}</span><small>{interval}</small></td>"
         ours = ' class="ours"' if name == OURS else ""
         rows += f"<tr{ours}>{cells}</tr>\n"
-    protocol = "".join(
-        f"<li><b>{escape(scores.heading(metric)[0])}</b>: {escape(sentence)}</li>"
-        for metric, sentence in scores.protocol.items()
-    )
+    notes = [(scores.heading(metric)[0], said) for metric, said in scores.protocol.items()]
+    notes += [(f"without {metric}", why) for metric, why in scores.left_out.items()]
+    listed = "".join(f"<li><b>{escape(name)}</b>: {escape(said)}</li>" for name, said in notes)
     return (
         f"<p>Means over {escape(scores.count)} pictures of the {escape(scores.split)} split, and "
         "below each its 95 % interval (bootstrap over pictures). Bold with a star: the best of its "
         f'column.</p>\n<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}</tbody></table></div>"
-        + (f'\n<ul class="soft">{protocol}</ul>' if protocol else "")
+        + (f'\n<ul class="soft">{listed}</ul>' if listed else "")
     )
 
 

@@ -116,8 +116,10 @@ def read_column(path: Path, count: int, size: list[int]) -> np.ndarray:
     height, width = size
     try:
         with Image.open(path, formats=["PNG"]) as picture:
-            if picture.size != (width, count * height) or width * count * height > MOST_PIXELS:
+            if picture.size != (width, count * height):
                 raise ValueError(f"{picture.size[0]} x {picture.size[1]} px do not fit tiles.json")
+            if width * count * height > MOST_PIXELS:
+                raise ValueError(f"it holds more than {MOST_PIXELS:,} px")
             pixels = np.array(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FileError(f"cannot read {path}: {error}") from error

@@ -6,7 +6,7 @@ from typing import Any
 
 from dragoman.errors import FileError
 
-OURS = "this run"
+OURS = "translator"  # the row of the judged run, as in the table of `dragoman evaluate`
 MOST = 64  # metrics or baselines shown; more were not written by an evaluation
 # What a metric is called, its unit, and whether high or low is better.
 LABELS = {
@@ -30,26 +30,17 @@ class Score:
     low: float | None = None
     high: float | None = None
 
-    def __str__(self) -> str:
-        return number(self.mean)
-
-    @property
-    def interval(self) -> str:
-        """ "low to high", or "" without an interval."""
-        if self.low is None or self.high is None:
-            return ""
-        return f"{number(self.low)} to {number(self.high)}"
-
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """Rows of scores by metric: first this run, then each baseline."""
+    """Rows of scores by metric: first the run's translator, then each baseline."""
 
     rows: dict[str, dict[str, Score]]
     directions: dict[str, str]  # metric -> "high", "low" or "" where it is not known
     split: str
     count: str
     protocol: dict[str, str]
+    left_out: dict[str, str]  # metric -> why it could not be measured
 
     @property
     def metrics(self) -> list[str]:
@@ -66,6 +57,15 @@ class Scoreboard:
                 return min(means, key=means.__getitem__)
         return None
 
+    def cell(self, row: str, metric: str) -> tuple[str, str]:
+        """Return a mean and its interval ("low to high", or ""), alike in digits down a column."""
+        score = self.rows[row].get(metric)
+        if score is None:
+            return "–", ""
+        digits = decimals(self.rows[OURS][metric].mean)
+        ends = [f"{end:.{digits}f}" for end in (score.low, score.high) if end is not None]
+        return f"{score.mean:.{digits}f}", " to ".join(ends) if len(ends) == 2 else ""
+
     def heading(self, metric: str) -> tuple[str, str]:
         """Return a metric's name with its unit, and what is better: "higher" or "lower" or ""."""
         name, unit, _ = LABELS.get(metric, (metric, "", ""))
@@ -78,23 +78,25 @@ def scoreboard(scores: dict[str, Any]) -> Scoreboard:
     ours = score_row(scores)
     if not ours:
         raise FileError("holds no metric")
-    baselines = scores.get("baselines")
     rows = {OURS: ours}
-    if isinstance(baselines, dict):
-        for name, row in list(baselines.items())[:MOST]:
-            rows[str(name)] = {m: s for m, s in score_row(row).items() if m in ours}
-    better = scores.get("better")
+    for name, row in list(mapping(scores.get("baselines")).items())[:MOST]:
+        rows[str(name)] = {m: s for m, s in score_row(row).items() if m in ours}
     known = {metric: label[2] for metric, label in LABELS.items()}
-    known |= better if isinstance(better, dict) else {}
-    protocol = scores.get("protocol")
-    protocol = protocol if isinstance(protocol, dict) else {}
+    known |= {m: str(better) for m, better in mapping(scores.get("better")).items()}
+    protocol, left_out = mapping(scores.get("protocol")), mapping(scores.get("left_out"))
     return Scoreboard(
         rows=rows,
         directions={metric: known.get(metric, "") for metric in ours},
         split=str(scores.get("split", "unknown")),
         count=str(scores.get("count", "an unknown number of")),
         protocol={metric: str(protocol[metric]) for metric in ours if metric in protocol},
+        left_out={str(metric): str(why) for metric, why in list(left_out.items())[:MOST]},
     )
+
+
+def mapping(content: Any) -> dict[str, Any]:
+    """Return the content if it is a mapping, else an empty one."""
+    return content if isinstance(content, dict) else {}
 
 
 def score_row(content: Any) -> dict[str, Score]:
@@ -119,9 +121,7 @@ def finite(value: Any) -> float | None:
         return None
 
 
-def number(value: float) -> str:
-    """Write a score with the digits it deserves: 21.34, 8.04, 0.0797."""
-    size = abs(value)
-    if size >= 1e6 or 0 < size < 1e-4:
-        return f"{value:.3g}"
-    return f"{value:.2f}" if size >= 10 else f"{value:.3f}" if size >= 1 else f"{value:.4f}"
+def decimals(mean: float) -> int:
+    """Return the digits after the point for scores of that size: 21.34, 0.312, 0.0797."""
+    size = abs(mean)
+    return next((digits for floor, digits in ((1, 2), (0.1, 3), (0.01, 4)) if size >= floor), 5)

@@ -97,7 +97,8 @@ class Pix2Pix(System):
         return self.discriminator(pair)
 
     def discriminator_loss(self, batch: Batch, fake: Tensor) -> Terms:
-        real, fake = self.judged(batch, batch["b"]), self.judged(batch, fake)
+        # Fakes first, as officially: a batch norm's running statistics depend on the order.
+        fake, real = self.judged(batch, fake), self.judged(batch, batch["b"])
         terms = discriminator_terms(self.settings.adversarial, real, fake, self.settings.real_label)
         return {name: term / 2 for name, term in terms.items()}  # halved: D learns slower than G
 

@@ -85,7 +85,7 @@ def check_image_pool(fixture: Fixture) -> None:
         shown.append(history(ids.view(-1, 1, 1, 1).expand(-1, 3, 2, 2), choices)[:, 0, 0, 0])
     fixture.compare("output/returned", torch.stack(shown), tolerance=0.0)
     if "output/pool_contents_after" in fixture.tensors:
-        contents = history.pictures[: int(history.count)].flatten(1)[:, :1].flatten()
+        contents = torch.tensor([x.flatten()[0] for x in history.pictures[: int(history.count)]])
         fixture.compare("output/pool_contents_after", contents, tolerance=0.0)
 
 
@@ -98,6 +98,9 @@ def check_schedule(fixture: Fixture) -> None:
         ours = [schedules.linear_by_epoch(epoch, *counts) for epoch in range(epochs)]
     elif policy == "cosine":
         ours = [schedules.cosine(epoch / constant) for epoch in range(epochs)]
+    elif policy == "step":
+        falls = tuple(range(settings["lr_decay_iters"], epochs + 1, settings["lr_decay_iters"]))
+        ours = [schedules.step(epoch, at=falls, factor=0.1) for epoch in range(epochs)]
     else:
         raise Unsupported(f"learning rate policy '{policy}'")
     fixture.compare("output/lr_factor", torch.tensor(ours))
