@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 class Accumulation:
     """The parts of one step's batch and what is shared over each.
 
-    Of a whole batch, `share` is computed once. Of a batch in several parts, keeping every
-    part's graph until the last turn would save no memory: the values are computed once, and
-    the one turn that learns through them computes them again, with the same random draws.
+    Of a whole batch, `share` is computed once, unless an optimizer asks for the loss repeatedly:
+    the turn that learns through it then needs it for the weights of the moment. Of a batch in
+    several parts, keeping every part's graph until the last turn would save no memory: the values
+    are computed once, and the one turn that learns through them computes them again, with the
+    same random draws.
     """
 
     def __init__(self, engine: Engine, batch: Batch, progress: Progress, due: list[Turn]) -> None:
@@ -29,29 +31,22 @@ class Accumulation:
         parts = {key: value.chunk(count) for key, value in batch.items()}
         count = min(len(chunks) for chunks in parts.values())
         self.parts = [{key: chunks[i] for key, chunks in parts.items()} for i in range(count)]
-        if len(self.parts) == 1:
-            self.shared = [self._share(self.parts[0])]
-            return
-        self.random, self.shared, self.learners = [], [], set()
+        self.random, self.shared, self.learners, self.asked = [], [], set(), set()
         for part in self.parts:
             self.random.append(_random(engine.device))
             shared = self._share(part)
             if not self.learners:
-                reached = _reached(shared)
-                self.learners = {
-                    turn.name
-                    for turn in due
-                    if any(p in reached for n in turn.networks for p in n.parameters())
-                }
-            self.shared.append(pytree.tree_map_only(Tensor, torch.Tensor.detach, shared))
+                self.learners = _learners(shared, due)
+            if count > 1:
+                shared = pytree.tree_map_only(Tensor, torch.Tensor.detach, shared)
+            self.shared.append(shared)
 
     def of(self, turn: Turn) -> Iterator[tuple[Batch, Any]]:
         """The parts of the batch, each with what is shared over it."""
-        if len(self.parts) == 1:
-            yield self.parts[0], self.shared[0]
-            return
+        again = len(self.parts) > 1 or id(turn) in self.asked
+        self.asked.add(id(turn))
         for part, random, shared in zip(self.parts, self.random, self.shared, strict=True):
-            if turn.name in self.learners:
+            if again and id(turn) in self.learners:
                 now = _random(self.engine.device)
                 _set_random(self.engine.device, random)
                 shared = self._share(part)
@@ -72,6 +67,14 @@ def _set_random(device: torch.device, state: Tensor) -> None:
         torch.cuda.set_rng_state(state, device)
     else:
         torch.set_rng_state(state)
+
+
+def _learners(shared: Any, due: list[Turn]) -> set[int]:
+    """The identities of the turns that learn through the shared tensors."""
+    reached = _reached(shared)
+    return {
+        id(turn) for turn in due if any(p in reached for n in turn.networks for p in n.parameters())
+    }
 
 
 def _reached(shared: Any) -> set[Tensor]:

@@ -3,6 +3,8 @@
 import json
 import os
 import tempfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,31 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises FileError if the disk refuses; an older file of that name is then left as it was.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _pack(state, "", tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    skeleton = json.dumps(_pack(state, "", tensors))
+    metadata = {"state": skeleton, "check": _check_sum(skeleton, tensors)}
+    write(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+
+
+def write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all: `fill` writes a temporary one, which is then renamed.
+
+    Raises FileError if the disk refuses; an older file of that name is then left as it was.
+    """
+    temporary = None
     try:
-        save_file(tensors, name, metadata={"state": json.dumps(skeleton)})
-        settle(Path(name), path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        fill(temporary)
+        settle(temporary, path)
     except (OSError, SafetensorError) as error:
         raise FileError(
             f"cannot write {path}: {error}; free some space or choose another --folder"
         ) from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def settle(temporary: Path, path: Path) -> None:
@@ -51,15 +65,8 @@ def settle(temporary: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        settle(Path(name), path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    """Write a text file whole or not at all; raises FileError if the disk refuses."""
+    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -71,7 +78,12 @@ def load(path: Path) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _unpack(json.loads(metadata["state"]), tensors)
+        if metadata["check"] != _check_sum(metadata["state"], tensors):
+            raise ValueError("bits have changed since it was written")
+        state = _unpack(json.loads(metadata["state"]), tensors)
+        if not isinstance(state, dict):
+            raise TypeError("a checkpoint holds names and values")
+        return state
     except FileNotFoundError as error:
         raise FileError(f"there is no checkpoint {path}") from error
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
@@ -80,9 +92,19 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def _check_sum(skeleton: str, tensors: dict[str, Tensor]) -> str:
+    """A CRC-32 of all content: the format itself would not notice a block of zeros on the disk."""
+    total = zlib.crc32(skeleton.encode())
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
+
+
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Replace tensors by their names and say of dicts and tuples what JSON cannot."""
     if isinstance(value, Tensor):
+        while name in tensors:  # as of {"a.b": ...} and {"a": {"b": ...}}
+            name += "'"
         # A copy: tied or sliced tensors share memory, which the format refuses.
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {"tensor": name}
@@ -107,6 +129,17 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {key: _unpack(v, tensors) for key, v in inner}
     items = [_unpack(v, tensors) for v in inner]
     return tuple(items) if kind == "tuple" else items
+
+
+def seed_all(seed: int) -> None:
+    """Seed every random generator that training may draw from."""
+    import random
+
+    import numpy as np
+
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
 
 
 def random_state() -> dict[str, Any]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dragoman.errors import DragomanError, SettingsError, did_you_mean
+from dragoman.errors import DragomanError, FileError, SettingsError, did_you_mean
+
+MOST_ROWS = 1000  # of a contact sheet
 
 
 def train(system: str, *arguments: str) -> None:
@@ -93,9 +95,17 @@ def preview(data: str, out: str = "preview.png", rows: int = 8, size: int | None
     from dragoman.data.settings import DataSettings
     from dragoman.settings import build
 
+    if not 1 <= rows <= MOST_ROWS:
+        raise SettingsError(f"--rows must be from 1 to {MOST_ROWS}, got {rows}")
     opened = open_data(build(DataSettings, {"data": data, "size": size}))
     opened.check()
-    preview(opened, rows).save(out)
+    sheet = preview(opened, rows)
+    try:
+        sheet.save(out)
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"cannot write --out {out}: {error}; name a .png in a folder that exists"
+        ) from error
     print(f"wrote {out}")
 
 

@@ -78,6 +78,10 @@ def computes_bf16(device: torch.device) -> bool:
     return bool(has.get("amx_bf16"))
 
 
+def _counted(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
+
+
 def close(batches: Iterator[Batch]) -> None:
     """End the thread of a loader's batches, if they have one."""
     getattr(batches, "close", lambda: None)()
@@ -133,10 +137,12 @@ class Engine:
             if self.step == 0:
                 self.enter(stage)
             batches = loader(start=self.done, **stage.data)
-            while self.step < stage.steps:
-                self.take_step(stage, self.to_device(next(batches)))
-                yield self.done
-            close(batches)
+            try:
+                while self.step < stage.steps:
+                    self.take_step(stage, self.to_device(next(batches)))
+                    yield self.done
+            finally:
+                close(batches)
             self.stage, self.step = self.stage + 1, 0
 
     def to_device(self, batch: Batch) -> Batch:
@@ -285,16 +291,20 @@ class Engine:
     def load(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state` was taken.
 
-        Raises FileError if it belongs to another system or number of processes.
+        Raises FileError if it belongs to another system or number of processes, SettingsError if
+        a changed number of steps would change what is past.
         """
-        if len(state["processes"]) != processes.world():
-            raise FileError(
-                f"this run was trained by {len(state['processes'])} processes, here are "
-                f"{processes.world()}; resume it with torchrun --nproc_per_node "
-                f"{len(state['processes'])} -m dragoman resume RUN"
-            )
-        self.stage, self.step, self.done = state["stage"], state["step"], state["done"]
         try:
+            count = len(state["processes"])
+            if count != processes.world():
+                raise FileError(
+                    f"this run was trained by {_counted(count)}, now there is "
+                    f"{_counted(processes.world())}; resume it with "
+                    + (f"torchrun --nproc_per_node {count} -m " if count > 1 else "")
+                    + "dragoman resume RUN"
+                )
+            self.stage, self.step, self.done = state["stage"], state["step"], state["done"]
+            self._check_place()
             self.system.load_state_dict(state["system"])
             for name, mean, _ in self._averaged_pairs():
                 mean.load_state_dict(state["average"][name])
@@ -305,9 +315,24 @@ class Engine:
             own = state["processes"][processes.rank()]
             for name, module in self._modules_per_process().items():
                 module.load_state_dict(own["modules"][name])
-        except (RuntimeError, KeyError, ValueError, IndexError, AttributeError) as error:
-            raise FileError(f"the checkpoint does not fit the run's settings: {error}") from error
-        checkpoint.set_random_state(own["random"])
+            checkpoint.set_random_state(own["random"])
+        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            told = " ".join(str(error).split())
+            raise FileError(f"the checkpoint does not fit the run's settings: {told}") from error
+
+    def _check_place(self) -> None:
+        """Refuse a number of steps by which stages that are past would have been others."""
+        past = sum(stage.steps for stage in self.stages[: self.stage]) + self.step
+        if self.done > self.steps:
+            raise SettingsError(
+                f"this run has already taken {self.done} steps, --steps {self.steps} is less; "
+                f"give at least {self.done}"
+            )
+        if past != self.done or self.step > self.stages[self.stage].steps:
+            raise SettingsError(
+                f"--steps {self.steps} would change the stages that are already past; "
+                "resume without --steps"
+            )
 
     def all_finite(self) -> bool:
         """True if every parameter is finite, so that a checkpoint of them is worth having."""

@@ -95,7 +95,7 @@ class Journal:
 
     def stage(self, name: str) -> None:
         """Name the stage that the following lines belong to; what came before is written first."""
-        self._flush()
+        self.flush()
         self._stage = name
         self._start()
 
@@ -121,7 +121,7 @@ class Journal:
         self._steps_since += 1
         self._last = (step, rate)
         if step % self.every == 0 or step == self.steps:
-            self._flush()
+            self.flush()
         elif self._screen:
             self._screen.advance(step, self.steps)
 
@@ -163,7 +163,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what is left, end the display and close the files; may be called twice."""
-        self._flush()
+        self.flush()
         self._shut()
         if self._screen:
             self._screen.close()
@@ -181,8 +181,11 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def _flush(self) -> None:
-        """Write the averages since the last line, if any step ended since then."""
+    def flush(self) -> None:
+        """Write the averages since the last line, if any step ended since then.
+
+        Called before a checkpoint, so that a run that goes on from there repeats the next line.
+        """
         if self._steps_since == 0:
             return
         step, rate = self._last

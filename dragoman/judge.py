@@ -54,8 +54,9 @@ def judge(
     on any device; setting evaluation mode is its own affair. metrics: names of METRICS (all).
     Returns what JSON can hold: {measure: {"mean", "low", "high"}, ..., "split", "count", "data",
     "protocol": {measure: sentence}, "better": {measure: "low" or "high"}, "interval": sentence,
-    "baselines": {name: {measure: {...}}}} and, if a measure cannot judge these pictures, "left_out": {measure: reason}. Raises
-    SettingsError for unknown measures and DataError for pictures that cannot be judged.
+    "baselines": {name: {measure: {...}}}} and, if a measure cannot judge these pictures,
+    "left_out": {measure: reason}. Raises SettingsError for unknown measures and DataError for
+    pictures that cannot be judged.
     """
     names = list(METRICS) if metrics is None else [choose("measure", m, METRICS) for m in metrics]
     ours, others = Scores(names), {}

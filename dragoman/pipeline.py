@@ -1,6 +1,8 @@
 """The translator: a saved system that is loaded with no further flag and used on pictures."""
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dragoman import __version__
-from dragoman.checkpoint import settle, write_text
+from dragoman.checkpoint import write, write_text
 from dragoman.data.catalogue import Domain
 from dragoman.data.credits import credits_of
 from dragoman.data.single import from_tensor, to_tensor
 from dragoman.engine import find_device
-from dragoman.errors import DataError, FileError, SettingsError
+from dragoman.errors import DataError, FileError, SettingsError, did_you_mean
 from dragoman.report.card import model_card
 from dragoman.run import Run, read_json
 from dragoman.settings import build, own_values
@@ -30,16 +32,24 @@ if TYPE_CHECKING:
 
 Picture = Image.Image | np.ndarray | Tensor
 
+MOST_WEIGHTS = 1 << 30  # of a system that a file asks for; 4 GiB
+MOST_PIXELS = 8192  # of a side of the training pictures, as the setting `size` allows
+
 
 class Translator:
     """Makes pictures with a trained system; input and output may have any size."""
 
     def __init__(self, system: System, config: dict[str, Any], device: str = "auto") -> None:
-        self.device = find_device(device)
-        self.system = system.to(self.device).eval().requires_grad_(False)
-        self.config = config
+        self.system, self.config = system.eval().requires_grad_(False), config
+        self.to(device)
         self.source = _domain(config["domains"].get(system.source))
         self.target = _domain(config["domains"].get(system.target or system.source))
+
+    def to(self, device: str) -> "Translator":
+        """Move to a device: auto, cpu, cuda or cuda:N; returns itself."""
+        self.device = find_device(device)
+        self.system.to(self.device)
+        return self
 
     def __call__(self, picture: Picture, seed: int = 0) -> Picture:
         """Translate one picture and return one of the same kind and size.
@@ -67,15 +77,22 @@ class Translator:
                 f"this translator reads pictures of {wanted} channels, "
                 f"this one has shape {list(pictures.shape)}"
             )
+        if 0 in pictures.shape:
+            raise DataError(f"the picture is empty: its shape is {list(pictures.shape)}")
+        if not pictures.is_floating_point() or not pictures.abs().max() <= 1 + 1e-4:
+            raise DataError(
+                "a tensor must hold floats in [-1, 1], as in pixels / 127.5 - 1; "
+                f"this one is {pictures.dtype} from {pictures.min():g} to {pictures.max():g}"
+            )
         height, width = pictures.shape[2:]
-        padded = pad(pictures, self.system.stride, min(self.system.facts.size))
+        padded = pad(pictures.float(), self.system.stride, min(self.system.facts.size))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             made = self.generate({self.system.source: padded})
         scale = made.shape[-1] // padded.shape[-1] or 1
         return made[..., : height * scale, : width * scale]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def generate(self, batch: Batch) -> Tensor:
         """The system's pictures for a batch, float32 on the CPU."""
         batch = {key: value.to(self.device) for key, value in batch.items()}
@@ -84,11 +101,9 @@ class Translator:
     def save(self, folder: str | Path) -> Path:
         """Write the translator as a folder in Hub layout and return its path."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = {n: t.contiguous() for n, t in _generating(self.system).items()}
-        temporary = folder / ".model.safetensors"
-        save_file(kept, temporary, metadata={"format": "pt"})
-        settle(temporary, folder / "model.safetensors")
+        kept = {n: t.cpu().contiguous() for n, t in _generating(self.system).items()}
+        metadata = {"format": "pt"}
+        write(folder / "model.safetensors", lambda file: save_file(kept, file, metadata=metadata))
         write_text(folder / "config.json", json.dumps(self.config, indent=1) + "\n")
         self.write_card(folder, None)
         return folder
@@ -136,7 +151,7 @@ def _generating(system: System) -> dict[str, Tensor]:
     chosen = {id(network) for network in system.generates()}
     names = [n for n, network in system.named_children() if id(network) in chosen]
     state = system.state_dict()
-    return {k: v.detach().cpu() for k, v in state.items() if k.split(".")[0] in names}
+    return {k: v.detach() for k, v in state.items() if k.split(".")[0] in names}
 
 
 def load(folder: str | Path, device: str = "auto") -> Translator:
@@ -148,36 +163,62 @@ def load(folder: str | Path, device: str = "auto") -> Translator:
     place = _find(folder)
     config = read_json(place / "config.json")
     try:
-        kind = find_system(config["system"])
-        facts = Facts(
-            channels={str(k): int(v) for k, v in config["facts"]["channels"].items()},
-            size=(int(config["facts"]["size"][0]), int(config["facts"]["size"][1])),
-            labels=int(config["facts"]["labels"]),
-            images=int(config["facts"]["images"]),
-        )
-        system = kind(build(kind.Settings, config["settings"]), facts)
-        _load_state(system, place / "model.safetensors")
-        return Translator(system, config, device)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        kind = find_system(str(config["system"]))
+        settings, facts = build(kind.Settings, config["settings"]), _facts(config["facts"])
+        with torch.device("meta"):  # takes no memory, whatever sizes the file asks for
+            _check_state(kind(settings, facts), place / "model.safetensors")
+        system = kind(settings, facts)
+        system.load_state_dict(_read_state(place / "model.safetensors"), strict=False)
+        translator = Translator(system, config, "cpu")
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FileError(f"{place / 'config.json'} does not describe a translator") from error
+    except SettingsError as error:
+        raise FileError(
+            f"{place / 'config.json'} does not describe a translator: {error}"
+        ) from error
+    return translator.to(device)
 
 
-def _load_state(system: System, path: Path) -> None:
+def _facts(saved: dict[str, Any]) -> Facts:
+    """Facts as they were saved; raises ValueError if they cannot be."""
+    height, width = (int(side) for side in saved["size"])
+    if not (1 <= height <= MOST_PIXELS and 1 <= width <= MOST_PIXELS):
+        raise ValueError(f"pictures of {height} x {width} px")
+    channels = {str(key): int(count) for key, count in saved["channels"].items()}
+    return Facts(channels, (height, width), int(saved["labels"]), int(saved["images"]))
+
+
+def _check_state(system: System, path: Path) -> None:
+    """Raise FileError unless the file holds just the tensors that the system generates with."""
+    weights = sum(t.numel() for t in system.state_dict().values())
+    if weights > MOST_WEIGHTS:
+        raise FileError(f"{path.parent} asks for {weights:,} weights, more than can be right")
+    wanted = {name: list(tensor.shape) for name, tensor in _generating(system).items()}
+    with _opened(path) as file:
+        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    wrong = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    if wrong:
+        raise FileError(
+            f"{path} does not fit its config.json: {len(wrong)} tensors differ, as '{wrong[0]}'; "
+            "copy the translator again"
+        )
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    """A safetensors file, with one sentence for whatever is wrong with it."""
     try:
         with safe_open(path, "pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            yield file
     except FileNotFoundError as error:
         raise FileError(f"there is no {path}; train the run further to make it") from error
     except (OSError, SafetensorError) as error:
         raise FileError(f"{path} is damaged; copy the translator again") from error
-    wanted = _generating(system)
-    wrong = [n for n in wanted if n not in state or state[n].shape != wanted[n].shape]
-    wrong += [name for name in state if name not in wanted]
-    if wrong:
-        raise FileError(
-            f"{path} does not fit its config.json: {len(wrong)} tensors differ, as '{wrong[0]}'"
-        )
-    system.load_state_dict(state, strict=False)
 
 
 def _find(folder: str | Path) -> Path:
@@ -192,6 +233,9 @@ def _find(folder: str | Path) -> Path:
             f"{path} holds no translator yet; it is written with the first checkpoint: "
             f"'dragoman resume {path}'"
         )
+    if path.parent.is_dir() and path.parent != Path():
+        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()])
+        raise FileError(f"there is no translator {folder}{near}")
     if str(folder).count("/") == 1 and not str(folder).startswith((".", "/")):
         return _from_hub(str(folder))
     raise FileError(f"there is no translator {folder}")
@@ -228,6 +272,10 @@ def _mode(domain: Domain, picture: Image.Image) -> Image.Image:
                 f"a label map must hold one class number a pixel, this picture is {picture.mode}"
             )
         return picture
+    if picture.mode.startswith("I") or picture.mode == "F":
+        raise DataError(
+            f"a PIL picture must have 8 bits a channel, this one is {picture.mode}; convert it to 8"
+        )
     modes = {1: "L", 3: "RGB"}
     if domain.channels not in modes:
         raise DataError(f"give an array: PIL pictures have no {domain.channels} channels")

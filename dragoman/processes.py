@@ -1,5 +1,6 @@
 """Several processes that train one system: started by torchrun, joined once per turn."""
 
+import atexit
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +20,20 @@ def join() -> None:
     dist.init_process_group("nccl" if cuda else "gloo")
 
 
-def leave() -> None:
-    """Wait for the others and leave the group: without the wait, gloo now and then aborts."""
+def meet() -> None:
+    """Wait for the others at the end of a training; the group is left when Python ends.
+
+    Not now: a group that was left cannot be joined again, and there may be another training.
+    Without the wait, gloo now and then aborts at the end.
+    """
     if dist.is_initialized():
         dist.barrier()
+        atexit.unregister(_leave)
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from dragoman import checkpoint
 from dragoman.errors import FileError, SettingsError, did_you_mean
 from dragoman.settings import knob, read_yaml
+
+MOST_BYTES = 1 << 24  # of a JSON file that is read
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Run:
     def open(cls, folder: str | Path) -> "Run":
         """Open an existing run; raises FileError if the folder is none."""
         run = cls(folder)
+        if run.folder.exists() and not run.folder.is_dir():
+            raise FileError(f"{folder} is a file; name the folder of a run")
         if not run.folder.is_dir():
             parent = run.folder.parent
             names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
@@ -101,33 +106,43 @@ class Run:
         path = self.folder / "checkpoints" / f"step_{step:08d}.safetensors"
         checkpoint.save(path, state)
         best = (state.get("best") or {}).get("step", -1)
-        for old in self.checkpoints()[:-keep]:
+        # Later ones are damaged, or training would not have begun again before them.
+        until_now = [old for old in self.checkpoints() if old.name <= path.name]
+        for old in until_now[:-keep]:
             if old.name != f"step_{best:08d}.safetensors":
                 old.unlink(missing_ok=True)
+        for torn in path.parent.glob(".step_*.safetensors.*"):  # left by a kill while writing
+            torn.unlink(missing_ok=True)
         return path
 
-    def load_checkpoint(self) -> dict[str, Any] | None:
+    def load_checkpoint(self, say: Callable[[str], None] = print) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None if there is none at all.
 
-        Raises FileError if there are some but all are damaged.
+        `say` is told of damaged ones. Raises FileError if there are some but all are damaged.
         """
         paths = self.checkpoints()
         for path in reversed(paths):
             try:
-                return checkpoint.load(path)
+                state = checkpoint.load(path)
             except FileError:
                 continue
+            if path != paths[-1]:
+                say(f"the checkpoint {paths[-1]} is damaged; going on from {path.name} instead")
+            return state
         if paths:
-            raise FileError(f"all {len(paths)} checkpoints of {self.folder} are damaged")
+            raise FileError(
+                f"all {len(paths)} checkpoints of {self.folder} are damaged; begin anew with: "
+                f"dragoman train {self.folder / 'settings.yaml'} --folder NEW"
+            )
         return None
 
 
 def _unused(parent: Path, name: str) -> Path:
     """A folder of that name and the present time that does not exist yet."""
-    path = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    first = path = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     number = 2
     while path.exists():
-        path = path.with_name(f"{path.name.split('_')[0]}_{number}")
+        path = first.with_name(f"{first.name}_{number}")
         number += 1
     return path
 
@@ -135,7 +150,11 @@ def _unused(parent: Path, name: str) -> Path:
 def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
     """Read a JSON object; raises FileError with the remedy if it is missing or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise FileError(f"{path} is too large to be dragoman's" + (remedy and f"; {remedy}"))
+        content = json.loads(raw)
     except FileNotFoundError as error:
         raise FileError(f"there is no {path}" + (f"; {remedy}" if remedy else "")) from error
     except (OSError, ValueError, RecursionError) as error:

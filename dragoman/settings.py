@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 from dragoman.errors import SettingsError, did_you_mean
 
-MOST_CHARACTERS = 1 << 20  # of a settings file
+MOST_CHARACTERS = 1 << 16  # of a settings file
 
 
 def knob(
@@ -93,12 +93,17 @@ def parse(
             raise SettingsError(
                 f"unknown setting '{name}'{place}{did_you_mean(str(name), declared)}"
             )
-    namespace = parser.parse_object(_plain(values or {})) if values else parser.get_defaults()
+    try:
+        namespace = parser.parse_object(_plain(values)) if values else parser.get_defaults()
+    except SettingsError as error:
+        raise SettingsError(f"{error}{place}") from error
     if arguments:
         namespace = parser.parse_args(list(arguments), namespace=namespace)
     result = {name: getattr(namespace, name) for name in declared}
     for name, one in declared.items():
         _check_range(one, result[name], place)
+        if result[name] is None and not one.required and type(None) not in get_args(one.type):
+            raise SettingsError(f"--{name}{place} must be {describe(one.type)}, got null")
     return result
 
 
@@ -111,12 +116,27 @@ def build(group: type, values: Mapping[str, Any]) -> Any:
 
 
 def load_yaml(text: str) -> Any:
-    """Parse YAML into plain values; merge keys, which could fill the memory, are left alone."""
+    """Parse YAML into plain values; merge keys, which could fill the memory, are left alone.
+
+    Raises YAMLError for what is no YAML and for a name that is given twice.
+    """
     import yaml
+    from yaml.constructor import ConstructorError
 
     class PlainLoader(yaml.SafeLoader):
         def flatten_mapping(self, node: yaml.MappingNode) -> None:
             """Leave "<<" as it stands; it is then refused as a name."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            """Refuse what plain YAML would settle silently: a name with two values."""
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise ConstructorError(
+                        problem=f"'{key.value}' is given twice", problem_mark=key.start_mark
+                    )
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
 
     return yaml.load(text, PlainLoader)
 
@@ -135,11 +155,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"cannot read the settings file {path}: {error}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = f" (line {line + 1})" if line is not None else ""
-        raise SettingsError(f"{path} is not valid YAML{place}") from error
-    plain = str | int | float | bool | None
-    if not isinstance(loaded, dict) or not all(isinstance(v, plain) for v in loaded.values()):
+        told = getattr(error, "problem", None) or "it cannot be read"
+        place = f"line {line + 1}: {told}" if line is not None else told
+        raise SettingsError(f"{path} is not valid YAML ({place})") from error
+    if not isinstance(loaded, dict):
         raise SettingsError(f"{path} must hold 'name: value' lines, one for each setting")
+    for name, value in loaded.items():
+        if not isinstance(value, str | int | float | bool | None):
+            raise SettingsError(
+                f"{path} must hold 'name: value' lines, one for each setting; '{name}' has a "
+                f"{type(value).__name__} (quotes make it a text)"
+            )
     return {str(name): value for name, value in loaded.items()}
 
 
@@ -226,6 +252,9 @@ def _sentence(message: str, declared: Mapping[str, Knob]) -> str:
     if wrong and wrong[1] in declared:
         wanted = describe(declared[wrong[1]].type)
         return f"--{wrong[1]} must be {wanted}, got {wrong[2].strip()!r}"
+    lone = re.search(r"argument --(\w+): expected one argument", message)
+    if lone and lone[1] in declared:
+        return f"--{lone[1]} needs a value: {describe(declared[lone[1]].type)}"
     unknown = re.search(r"unrecognized arguments: (\S+)", message)
     if unknown:
         name = unknown[1].removeprefix("--").split("=")[0]

@@ -10,7 +10,8 @@ from dragoman import checkpoint, processes
 from dragoman.engine import Engine, EngineSettings, close
 from dragoman.system import Batch, System
 
-WARM, FEWEST, PATIENCE = 3, 5, 4.0  # steps left out, steps timed at least, seconds for each stage
+WARM, FEWEST = 3, 5  # steps left out, steps timed at least
+PATIENCE, SHARE = 4.0, 0.1  # seconds for a stage, and share of the minutes for all of them
 RESERVE = 0.95  # of the time is given to steps; the rest is for samples, scores and checkpoints
 NOMINAL = 100_000  # steps, to learn how a system divides a budget between its stages
 
@@ -26,15 +27,18 @@ def steps_in(
     before = checkpoint.random_state()
     engine = Engine(make(), settings, NOMINAL)
     seconds = 0.0
-    for stage in engine.stages:
-        if stage.steps:
-            seconds += stage.steps / NOMINAL * _seconds_per_step(engine, stage, loader)
+    timed = [stage for stage in engine.stages if stage.steps]
+    patience = min(PATIENCE, SHARE * minutes * 60 / len(timed))
+    for stage in timed:
+        seconds += stage.steps / NOMINAL * _seconds_per_step(engine, stage, loader, patience)
     checkpoint.set_random_state(before)
     left = RESERVE * (minutes * 60 - (time.perf_counter() - began))
     return processes.from_first(max(1, int(left / seconds)))
 
 
-def _seconds_per_step(engine: Engine, stage: Any, loader: Callable[..., Iterator[Batch]]) -> float:
+def _seconds_per_step(
+    engine: Engine, stage: Any, loader: Callable[..., Iterator[Batch]], patience: float
+) -> float:
     engine.enter(stage)
     engine.step = 0
     batches = loader(start=0, **stage.data)
@@ -42,16 +46,18 @@ def _seconds_per_step(engine: Engine, stage: Any, loader: Callable[..., Iterator
     # Turns may be due only every so often: whole rounds of them are timed.
     every = max(turn.every for turn in stage.turns)
     began = time.perf_counter()
-    while len(times) < WARM + FEWEST or time.perf_counter() - began < PATIENCE:
+    enough = False
+    while not enough:
         start = time.perf_counter()
         for _ in range(every):
             engine.take_step(stage, engine.to_device(next(batches)))
         if engine.device.type == "cuda":
             torch.cuda.synchronize(engine.device)
         times.append((time.perf_counter() - start) / every)
-        stop = processes.from_first(time.perf_counter() - began > 10 * PATIENCE)
-        if stop and len(times) > WARM:
-            break
+        spent = time.perf_counter() - began
+        enough = len(times) >= WARM + FEWEST and spent >= patience
+        slow = len(times) > WARM and spent > 10 * PATIENCE
+        # One process decides: the others would wait for ever for one that stops earlier.
+        enough = processes.from_first(enough or slow)
     close(batches)
-    timed = sorted(times[WARM:] or times)
-    return sum(timed) / len(timed)
+    return sum(times[WARM:]) / len(times[WARM:])

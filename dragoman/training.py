@@ -11,20 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragoman import __version__, processes, timing
-from dragoman.checkpoint import save
+from dragoman import __version__, checkpoint, processes, timing
 from dragoman.data import open_data
 from dragoman.data.credits import credits_of
 from dragoman.data.settings import DataSettings
-from dragoman.engine import Engine, EngineSettings, NotFinite
-from dragoman.errors import DataError, DragomanError, SettingsError, TrainingError
+from dragoman.engine import Engine, EngineSettings, NotFinite, find_device
+from dragoman.errors import DataError, DragomanError, FileError, SettingsError, TrainingError
 from dragoman.evaluation import evaluate, has_truth, validate
 from dragoman.journal import Journal
 from dragoman.pipeline import save_translator
 from dragoman.report.machine import machine
 from dragoman.report.report import write_report
 from dragoman.report.samples import save_samples
-from dragoman.run import Run, RunSettings
+from dragoman.run import Run, RunSettings, read_json
 from dragoman.settings import build, parse, read_yaml
 from dragoman.system import System
 from dragoman.systems import SYSTEMS, find_system
@@ -82,7 +81,12 @@ def train(system: str, *, arguments: list[str] | None = None, **settings: Any) -
     system, values = settle_settings(system, settings, arguments)
     if not values["data"]:
         raise SettingsError("--data is missing; 'dragoman datasets' lists what can be named")
-    values |= {"live": values["live"] and processes.rank() == 0}
+    if values["accumulate"] > values["batch"]:
+        raise SettingsError(
+            f"--accumulate {values['accumulate']} takes a batch in more parts than the "
+            f"{values['batch']} pictures of --batch; use at most {values['batch']}"
+        )
+    find_device(values["device"])
     data = open_data(build(DataSettings, values))
     kind = find_system(system)
     check_fits(system, kind, data)
@@ -164,33 +168,42 @@ class Trainer:
     def train(self) -> Run:
         """Train to the end; returns the run with scores and report."""
         with listening(self):
-            state = self.run.load_checkpoint()
+            state = self.run.load_checkpoint(self._say)
             self._announce(state)
-            steps = self._steps()
+            steps, note = self._steps()
             self.system = self.make()
             self.journal = Journal(
                 self.run.folder,
                 steps,
                 every=self.settings.log_every,
-                live=self.values["live"],
+                live=self.values["live"] and self.main,
                 tensorboard=self.settings.tensorboard and self.main,
             )
             self.engine = Engine(self.system, self.how, steps, self._hear)
             self._seed_process()
             self._go_back(state)
+            self._write_settings(note, fresh=state is None)
             try:
-                self._steps_to_the_end()
-            except NotFinite as error:
-                self._keep_batch(error)
-            finally:
-                self.journal.close()
+                self._steps_and_journal()
+            except OSError as error:
+                raise FileError(
+                    f"{error}; mend this (free some space?), then go on with: "
+                    f"dragoman resume {self.run.folder}"
+                ) from error
+            except Interrupted:
+                processes.meet()
+                raise
         if self.main:
             self._finish()
-        processes.leave()
+        processes.meet()
         return self.run
 
-    def _steps(self) -> int:
-        """The number of steps, measured from --minutes on a fresh run and then written down."""
+    def _say(self, text: str) -> None:
+        if self.main:
+            print(f"dragoman: {text}", file=sys.stderr)
+
+    def _steps(self) -> tuple[int, str]:
+        """The number of steps, measured from --minutes on a fresh run, and a note of that."""
         steps, minutes = self.how.steps, self.how.minutes
         if minutes is None and steps is None:
             minutes = MINUTES
@@ -202,10 +215,12 @@ class Trainer:
         every = max(1, -(-steps // 8))
         self.checkpoint_every = self.settings.checkpoint_every or every
         self.sample_every = self.settings.sample_every or every
-        if self.main:
-            note = f"steps fixed from {minutes:g} minutes of training" if minutes else ""
+        return steps, f"steps fixed from {minutes:g} minutes of training" if minutes else ""
+
+    def _write_settings(self, note: str, fresh: bool) -> None:
+        """Write down the settings with the number of steps, once a checkpoint has agreed to it."""
+        if self.main and (fresh or self.run.settings != {"system": self.name, **self.values}):
             self.run.write_settings(self.name, self.values, note)
-        return steps
 
     def _announce(self, state: Any) -> None:
         """Write what is known before the first step, so that even a killed run tells of itself."""
@@ -231,10 +246,8 @@ class Trainer:
         }
 
     def _seed_process(self) -> None:
-        """From here on each process draws its own random numbers."""
-        import torch
-
-        torch.manual_seed(self.how.seed + 1_000_003 * (1 + processes.rank()))
+        """From here on each process draws its own random numbers, of whatever generator."""
+        checkpoint.seed_all(self.how.seed + 1_000_003 * (1 + processes.rank()))
 
     def _go_back(self, state: dict[str, Any] | None) -> None:
         """Continue from a checkpoint, if there is one."""
@@ -243,15 +256,23 @@ class Trainer:
             self.best = state["best"]
         if self.main:
             self.journal.rewind(self.engine.done)
-        if self.engine.done > self.engine.steps:
-            raise SettingsError(
-                f"{self.run.folder} has already taken {self.engine.done} steps; "
-                f"--steps {self.engine.steps} is less"
+        if self.engine.done == self.engine.steps:
+            self._say(
+                f"{self.run.folder} is finished, all {self.engine.steps} steps are taken; "
+                "scores and report are written again; --steps N extends it"
             )
 
     def _hear(self, step: int, turn: str, terms: dict[str, Any]) -> None:
         if self.main:
             self.journal.terms(step + 1, turn, terms)
+
+    def _steps_and_journal(self) -> None:
+        try:
+            self._steps_to_the_end()
+        except NotFinite as error:
+            self._keep_batch(error)
+        finally:
+            self.journal.close()
 
     def _steps_to_the_end(self) -> None:
         pictures = self.values["batch"] * processes.world()
@@ -269,7 +290,7 @@ class Trainer:
                     self._sample(done)
                 if last or stop or done % self.checkpoint_every == 0:
                     self._checkpoint(done, judge=last or done % self.checkpoint_every == 0)
-            if stop and not last:
+            if stop:
                 raise Interrupted(self.run, done, self.signal or signal.SIGTERM)
 
     def _sample(self, step: int) -> None:
@@ -306,11 +327,12 @@ class Trainer:
         better = self._better(step, scores) if judge else False
         state = self.engine.state()
         if self.main:
-            whole = {"engine": state, "best": self.best}
-            self.run.save_checkpoint(step, whole, self.settings.keep)
-            if better:
+            self.journal.flush()
+            if better:  # before the checkpoint that says so: a kill in between loses neither
                 with self.engine.generating() as system:
                     save_translator(self.run, system, self.data, self.name, self.values)
+            whole = {"engine": state, "best": self.best}
+            self.run.save_checkpoint(step, whole, self.settings.keep)
 
     def _better(self, step: int, scores: dict[str, float] | None) -> bool:
         """Note the step if it is the best so far by LPIPS, or by L1 where that cannot be had."""
@@ -326,11 +348,18 @@ class Trainer:
     def _keep_batch(self, error: NotFinite) -> None:
         """Save the batch that made a term infinite, then stop."""
         path = self.run.folder / f"failed_step_{error.step}.safetensors"
-        save(path, {"turn": error.turn, "term": error.term, "batch": error.batch})
+        checkpoint.save(path, {"turn": error.turn, "term": error.term, "batch": error.batch})
         raise TrainingError(f"{error}; its batch is saved in {path}") from error
 
     def _finish(self) -> None:
-        facts = self._facts() | {
+        try:
+            begun = read_json(self.run.folder / "run.json")
+        except FileError:
+            begun = {}
+        kept = {name: begun[name] for name in ("command", "started") if name in begun}
+        facts = {
+            **self._facts(),
+            **kept,  # of the run's beginning, not of its last continuation
             "training_seconds": round(self.journal.seconds, 1),
             "steps": self.engine.steps,
             "best": self.best,
@@ -341,18 +370,19 @@ class Trainer:
         }
         self.run.write_json("run.json", facts)
         if has_truth(self.system, self.data, "test"):
-            evaluate(self.run.folder, data=self.data)
+            evaluate(self.run.folder, data=self.data, device=self.how.device)
         write_report(self.run.folder)
 
 
 @contextmanager
 def listening(trainer: Trainer) -> Generator[None]:
-    """While training, Ctrl-C and SIGTERM only ask to stop; a second one stops at once."""
+    """While training, Ctrl-C and SIGTERM only ask to stop; a second Ctrl-C stops at once."""
 
     def hear(number: int, frame: Any) -> None:
-        if trainer.signal is not None:
+        # SIGTERM may well come twice, or after Ctrl-C: torchrun passes signals on.
+        if trainer.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        trainer.signal = number
+        trainer.signal = trainer.signal or number
 
     before = {}
     try:

@@ -239,6 +239,28 @@ def test_reduction_by_hand():
     np.testing.assert_array_equal(reduce(picture, 2, "labels")[0, 0], [[0, 9], [1, 7]])
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(np.uint8, 32), (np.uint8, 2), (np.int16, 8)])
+def test_reduction_is_the_mean_of_each_cell(dtype, size):
+    tiles = (
+        np.random.default_rng(0)
+        .integers(-200, 256, (2, 3, 64, 64))
+        .clip(0 if dtype == np.uint8 else -6000)
+    )
+    cell = 64 // size
+    means = tiles.reshape(2, 3, size, cell, size, cell).mean((3, 5))
+    reduced = reduce(tiles.astype(dtype), size, "photo")
+    assert reduced.dtype == dtype
+    assert np.abs(reduced - means).max() <= 0.5001
+
+
+def test_wide_edition_is_earth128_reduced():
+    wide, full = (
+        _stored(_open(f"{n}:relief,height"), "test", "b") for n in ("earth64w", "earth128")
+    )
+    means = full.reshape(26, 1, 64, 2, 64, 2).mean((3, 5))
+    assert np.abs(wide - means).max() <= 0.5001
+
+
 def test_encoding_by_hand():
     photo = encode(EARTH.domains["satellite"], np.array([0, 51, 255]).reshape(1, 3, 1, 1))
     np.testing.assert_allclose(photo.ravel(), [-1, -0.6, 1], atol=1e-6)

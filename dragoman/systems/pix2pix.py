@@ -8,7 +8,12 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from dragoman.errors import SettingsError
-from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
+from dragoman.losses.adversarial import (
+    LABELLED,
+    Adversarial,
+    discriminator_terms,
+    generator_term,
+)
 from dragoman.losses.distances import l1
 from dragoman.networks.blocks import initialise
 from dragoman.networks.generator import GeneratorSettings, build_generator, set_at_test
@@ -40,6 +45,18 @@ class Pix2PixSettings(GeneratorSettings):
                 f"--objective {self.objective} with --lambda_l1 0 has no L1 term; "
                 "use --objective cGAN or a weight above 0"
             )
+        if "GAN" not in self.objective:
+            return
+        if self.lambda_adversarial == 0:
+            raise SettingsError(
+                f"--objective {self.objective} with --lambda_adversarial 0 has no adversarial "
+                "term; use --objective L1 or a weight above 0"
+            )
+        if self.real_label != 1 and self.adversarial not in LABELLED:
+            raise SettingsError(
+                f"--real_label {self.real_label:g} smooths labels, which --adversarial "
+                f"{self.adversarial} has not; leave it at 1 or use one of {', '.join(LABELLED)}"
+            )
 
 
 class Pix2Pix(System):
@@ -63,7 +80,7 @@ class Pix2Pix(System):
                 norm=settings.norm,
                 size=size,
             )
-            initialise(self.discriminator)
+            initialise(self.discriminator, settings.start)
 
     def stages(self, steps: int) -> list[Stage]:
         turns = [Turn(self.generator_loss, [self.generator])]
