@@ -77,7 +77,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: what safetensors gives is the file itself, mapped into memory.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if metadata["check"] != _check_sum(metadata["state"], tensors):
             raise ValueError("bits have changed since it was written")
         state = _unpack(json.loads(metadata["state"]), tensors)

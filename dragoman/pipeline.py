@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -51,6 +51,12 @@ class Translator:
         self.system.to(self.device)
         return self
 
+    @overload
+    def __call__(self, picture: Image.Image, seed: int = 0) -> Image.Image: ...
+    @overload
+    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray: ...
+    @overload
+    def __call__(self, picture: Tensor, seed: int = 0) -> Tensor: ...
     def __call__(self, picture: Picture, seed: int = 0) -> Picture:
         """Translate one picture and return one of the same kind and size.
 
@@ -164,13 +170,20 @@ def load(folder: str | Path, device: str = "auto") -> Translator:
     config = read_json(place / "config.json")
     try:
         kind = find_system(str(config["system"]))
-        settings, facts = build(kind.Settings, config["settings"]), _facts(config["facts"])
+        settings, facts = build(kind.Settings, dict(config["settings"])), _facts(config["facts"])
         with torch.device("meta"):  # takes no memory, whatever sizes the file asks for
             _check_state(kind(settings, facts), place / "model.safetensors")
         system = kind(settings, facts)
         system.load_state_dict(_read_state(place / "model.safetensors"), strict=False)
         translator = Translator(system, config, "cpu")
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (
+        LookupError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         raise FileError(f"{place / 'config.json'} does not describe a translator") from error
     except SettingsError as error:
         raise FileError(

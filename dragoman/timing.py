@@ -1,5 +1,6 @@
 """How many steps fit into some minutes, found by taking a few on a system that is thrown away."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,4 +61,4 @@ def _seconds_per_step(
         # One process decides: the others would wait for ever for one that stops earlier.
         enough = processes.from_first(enough or slow)
     close(batches)
-    return sum(times[WARM:]) / len(times[WARM:])
+    return statistics.median(times[WARM:])  # a hiccup of the machine must not count

@@ -1,6 +1,5 @@
 """From settings to a finished run: train, resume, and all that happens between steps."""
 
-import os
 import platform
 import shlex
 import signal
@@ -234,7 +233,7 @@ class Trainer:
 
         return {
             "command": shlex.join(["dragoman", *sys.argv[1:]])
-            if os.path.basename(sys.argv[0]) in ("dragoman", "__main__.py")
+            if Path(sys.argv[0]).name == "dragoman" or sys.argv[0].endswith("dragoman/__main__.py")
             else f"dragoman train {self.run.folder / 'settings.yaml'} --folder NEW",
             "machine": machine(),
             "started": time.strftime("%Y-%m-%d %H:%M"),

@@ -1,5 +1,6 @@
 """Translating files: one picture or a folder of them, each written whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -65,13 +66,13 @@ def _translate_file(translator: Translator, source: Path, place: Path, seed: int
     made = translator(
         Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0)), seed
     )
-    place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        assert isinstance(made, Image.Image)
+        place.parent.mkdir(parents=True, exist_ok=True)
         made.save(temporary, format=kinds[place.suffix.lower()])
         os.replace(temporary, place)
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"cannot write {place}: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

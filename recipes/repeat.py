@@ -54,8 +54,10 @@ def main() -> None:
         "steps": [fact["steps"] for fact in facts],
         "training_seconds": [fact["training_seconds"] for fact in facts],
         "scores": summary(runs),
-        "seeds": {s: {m: r.scores[m]["mean"] for m in METRICS if m in r.scores}
-                  for s, r in zip(arguments.seeds, runs, strict=True)},
+        "seeds": {
+            s: {m: r.scores[m]["mean"] for m in METRICS if m in r.scores}
+            for s, r in zip(arguments.seeds, runs, strict=True)
+        },
         "baselines": {
             name: {m: round(v["mean"], 4) for m, v in row.items()}
             for name, row in runs[0].scores["baselines"].items()

@@ -86,6 +86,14 @@ def test_any_state_comes_back(state, tmp_path_factory):
     same(state, checkpoint.load(path))
 
 
+def test_what_was_read_does_not_change_with_the_file(tmp_path):
+    checkpoint.save(tmp_path / "x", {"ones": torch.ones(99)})
+    again = checkpoint.load(tmp_path / "x")
+    with (tmp_path / "x").open("r+b") as file:
+        file.truncate(8)
+    assert torch.equal(again["ones"], torch.ones(99))
+
+
 def test_tied_and_sliced_tensors_are_kept_apart(tmp_path):
     whole = torch.arange(6.0).view(2, 3)
     checkpoint.save(tmp_path / "x", {"one": whole, "same": whole, "slice": whole.T[1:]})

@@ -33,7 +33,9 @@ def test_the_shown_system_trains_as_the_page_says(shown):
     kind = find_system(shown)
     system = kind(build(kind.Settings, {"width": 4}), FACTS)
     heard = {}
-    engine = Engine(system, build(EngineSettings, {"device": "cpu"}), 40, lambda *told: note(heard, *told))
+    engine = Engine(
+        system, build(EngineSettings, {"device": "cpu"}), 40, lambda *told: note(heard, *told)
+    )
     for _ in engine.run(batches):
         pass
     assert set(heard) == {"generator.l1", "generator.edges"}

@@ -6,98 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from pair import FACTS, Pair, settings, trained, twos, values
 from synthetic import batches, make, picture_batch
 from torch import Tensor, nn
-from torch.optim import LBFGS, SGD
+from torch.optim import LBFGS
 
-from dragoman.engine import Engine, EngineSettings, NotFinite
-from dragoman.errors import FileError, SettingsError
+from dragoman.engine import Engine, NotFinite
+from dragoman.errors import SettingsError
 from dragoman.losses.penalties import gradient_penalty, r1
 from dragoman.schedules import SCHEDULES
-from dragoman.settings import build
-from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
-
-FACTS = Facts(channels={"a": 1}, size=(1, 1))
-
-
-class Weight(nn.Module):
-    """One number."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.tensor(value))
-
-
-class Pair(System):
-    """Two numbers that learn in turns; what they learn is given from outside."""
-
-    def __init__(self, stages: list[tuple[int, list[tuple[str, int]]]], lr: float = 0.1) -> None:
-        super().__init__(None, FACTS)
-        self.one, self.two = Weight(1.0), Weight(10.0)
-        self.plan, self.lr = stages, lr
-        self.begun: list[int] = []
-        self.asked: list[nn.Module] = []
-        self.shared = 0
-
-    def stages(self, steps: int) -> list[Stage]:
-        def begin(number: int) -> Any:
-            return lambda: self.begun.append(number)
-
-        return [
-            Stage(
-                f"stage {number}",
-                count,
-                [Turn(getattr(self, f"{n}_loss"), self.networks(n), e) for n, e in turns],
-                begin(number),
-            )
-            for number, (count, turns) in enumerate(self.plan)
-        ]
-
-    def networks(self, name: str) -> list[nn.Module]:
-        return [self.one, self.two] if name == "both" else [getattr(self, name)]
-
-    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        self.asked.append(network)
-        return SGD(network.parameters(), lr=self.lr, momentum=0.5)
-
-    def share(self, batch: Batch, progress: Progress) -> Tensor:
-        self.shared += 1
-        return self.one.value * batch["a"].mean()
-
-    def one_loss(self, batch: Batch, shared: Tensor) -> Terms:
-        return {"square": shared.square() / 2}
-
-    def two_loss(self, batch: Batch, shared: Tensor) -> Terms:
-        return {"product": self.two.value * shared, "offset": self.two.value * 0}
-
-    def both_loss(self, batch: Batch, shared: Tensor) -> Terms:
-        return {"sum": 3 * self.one.value + 4 * self.two.value}
-
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
-        return self.one.value * batch["a"]
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.one]
-
-
-def settings(**over: Any) -> EngineSettings:
-    return build(EngineSettings, {"precision": "fp32", "device": "cpu", "average": 0.0} | over)
-
-
-def twos(start: int = 0, **overrides: Any):
-    while True:
-        yield {"a": torch.full((4, 1, 1, 1), 2.0)}
-
-
-def trained(system: Pair, **over: Any) -> Engine:
-    engine = Engine(system, settings(**over), 0)
-    for _ in engine.run(twos):
-        pass
-    return engine
-
-
-def values(system: Any) -> tuple[float, float]:
-    return system.one.value.item(), system.two.value.item()
+from dragoman.system import Batch, Stage, System, Terms, Turn
 
 
 def test_one_step_is_the_gradient_times_the_rate():
@@ -366,78 +284,6 @@ def test_generating_restores_training_after_an_error():
     assert engine.system.training
     assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def taken(plan: list, until: int) -> dict[str, Any]:
-    engine = Engine(Pair(plan), settings(), 0)
-    for done in engine.run(twos):
-        if done == until:
-            return engine.state()
-    raise AssertionError("there are fewer steps")
-
-
-def test_resuming_between_stages_begins_the_next_one():
-    plan = [(2, [("one", 1)]), (2, [("two", 1)])]
-    whole = trained(Pair(plan))
-    engine = Engine(Pair(plan), settings(), 0)
-    engine.load(taken(plan, 2))
-    for _ in engine.run(twos):
-        pass
-    assert values(engine.system) == values(whole.system)
-    assert engine.system.begun == [1]
-
-
-@pytest.mark.parametrize(
-    ("plan", "words"),
-    [
-        ([(1, [("one", 1)]), (1, [("two", 1)])], "already taken 3 steps, --steps 2 is less"),
-        ([(4, [("one", 1)]), (2, [("two", 1)])], "--steps 6 would change the stages that are al"),
-    ],
-)
-def test_steps_that_contradict_the_past_are_refused(plan, words):
-    state = taken([(2, [("one", 1)]), (2, [("two", 1)])], 3)
-    with pytest.raises(SettingsError, match=words):
-        Engine(Pair(plan), settings(), 0).load(state)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda s: s.pop("processes"),
-        lambda s: s.update(processes=5),
-        lambda s: s.pop("done"),
-        lambda s: s.update(stage=7),
-        lambda s: s.update(step="one"),
-        lambda s: s["system"].pop("one.value"),
-        lambda s: s["system"].update({"one.value": torch.ones(3)}),
-        lambda s: s["optimizers"].update(other={}),
-        lambda s: s["optimizers"]["one"].pop("param_groups"),
-        lambda s: s["processes"][0]["random"].update(torch=torch.zeros(3)),
-    ],
-)
-def test_a_state_that_does_not_fit_is_a_file_error(damage):
-    plan = [(2, [("one", 1)])]
-    state = taken(plan, 1)
-    damage(state)
-    with pytest.raises(
-        (FileError, SettingsError), match=r"does not fit the run's settings|--steps"
-    ):
-        Engine(Pair(plan), settings(), 0).load(state)
-
-
-@pytest.mark.parametrize(
-    ("saved", "words"),
-    [
-        (2, "trained by 2 processes, now there is 1 process; .* torchrun --nproc_per_node 2 -m "),
-        (0, "trained by 0 processes"),
-    ],
-)
-def test_another_number_of_processes_is_refused(saved, words):
-    plan = [(2, [("one", 1)])]
-    state = taken(plan, 1)
-    state["processes"] *= saved
-    with pytest.raises(FileError, match=words):
-        Engine(Pair(plan), settings(), 0).load(state)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda"])

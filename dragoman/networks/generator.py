@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from dragoman.errors import SettingsError
-from dragoman.networks.blocks import Norm, Start, Upsample, initialise
+from dragoman.networks.blocks import Border, Norm, Start, Upsample, initialise
 from dragoman.networks.fine_unet import FineUNet
 from dragoman.networks.resnet import ResNetGenerator
 from dragoman.networks.unet import UNet
@@ -37,6 +37,9 @@ class GeneratorSettings:
     blocks: int = knob(9, "residual blocks of resnet, or at the bottom of fine_unet", 0, 64)
     norm: Norm = knob("batch", "normalisation in generator and discriminator")
     upsample: Upsample = knob("transposed", "how the generator enlarges: resizing avoids grids")
+    border: Border = knob(
+        "zeros", "what a U-Net sees beyond the border; zeros, as in the paper, darken it"
+    )
     start: Start = knob(
         "normal", "starting weights of all networks; normal: N(0, 0.02); kaiming learns sooner"
     )
@@ -95,6 +98,7 @@ def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size
             upsample=settings.upsample,
             max_width=settings.max_width,
             skips=settings.generator == "unet",
+            border=settings.border,
         )
     initialise(network, settings.start)
     return network

@@ -15,7 +15,7 @@ from dragoman.losses.adversarial import (
     generator_term,
 )
 from dragoman.losses.distances import l1
-from dragoman.networks.blocks import initialise
+from dragoman.networks.blocks import Norm, initialise
 from dragoman.networks.generator import GeneratorSettings, build_generator, set_at_test
 from dragoman.networks.patch import Field, patch_discriminator
 from dragoman.settings import knob
@@ -35,6 +35,7 @@ class Pix2PixSettings(GeneratorSettings):
     real_label: float = knob(1.0, "what D is told of real pairs; 0.9 is one-sided smoothing", 0, 1)
     patch: Field = knob(70, "receptive field of the discriminator in px: 1, 16, 70 or image")
     discriminator_width: int = knob(64, "channels of the discriminator's first layer", 1, 4096)
+    discriminator_norm: Norm | None = knob(None, "the discriminator's norm, where it differs")
     lr: float = knob(2e-4, "learning rate of Adam", 0)
     lr_discriminator: float | None = knob(None, "the discriminator's, where it differs", 0)
     beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
@@ -77,7 +78,7 @@ class Pix2Pix(System):
                 a + b if self.conditional else b,
                 settings.patch,
                 width=settings.discriminator_width,
-                norm=settings.norm,
+                norm=settings.discriminator_norm or settings.norm,
                 size=size,
             )
             initialise(self.discriminator, settings.start)
