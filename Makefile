@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format recipe-earth-pix2pix benchmarks clean
+.PHONY: demo test check format benchmarks \
+	recipe-earth-pix2pix recipe-earth-regression recipe-earth-pix2pix-paper
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "Python 3.11 or newer with venv is needed: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[data]'
 	@touch $@
 
@@ -14,7 +16,7 @@ BIN := .venv/bin
 	@touch $@
 
 demo: .venv/installed
-	$(BIN)/dragoman train recipes/earth_pix2pix.yaml
+	$(BIN)/dragoman train recipes/earth_pix2pix.yaml --minutes 4
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2
@@ -27,3 +29,17 @@ check: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Three seeds of a recipe; mean and spread go into recipes/*.json.
+recipe-earth-pix2pix: .venv/installed
+	$(BIN)/python recipes/repeat.py recipes/earth_pix2pix.yaml
+
+recipe-earth-regression: .venv/installed
+	$(BIN)/python recipes/repeat.py recipes/earth_regression.yaml
+
+recipe-earth-pix2pix-paper: .venv/installed
+	$(BIN)/python recipes/repeat.py recipes/earth_pix2pix_paper.yaml
+
+benchmarks: .venv/installed
+	$(BIN)/python benchmarks/throughput.py --out benchmarks/throughput.json
+	$(BIN)/python benchmarks/loader.py

@@ -123,7 +123,7 @@ def test_the_rate_follows_the_schedule_also_after_a_resume(name):
         if done == 5:
             state = copy.deepcopy(engine.state())
     wanted = [0.1 * SCHEDULES[name](step / 8) for step in range(8)]
-    assert rates == pytest.approx(wanted)
+    assert rates == pytest.approx(wanted, rel=1e-12)
     again = Engine(Pair(plan), settings(schedule=name), 0)
     again.load(state)
     resumed = []

@@ -292,3 +292,20 @@ def test_an_official_pix2pix_becomes_a_system():
     other = Facts(channels={"a": 3, "b": 3}, size=(32, 32))
     with pytest.raises(FileError, match="for 1 to 3 channels, judged by 4; the data has 3 and 3"):
         junyanz.pix2pix(official(generator), official(judge), other)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_nearest_convolution_with_replicated_border_equals_resizing_then_convolving(size):
+    layer = blocks.NearestConvolution(3, 5, border="replicate").double()
+    x = torch.randn(2, 3, size, size, dtype=torch.float64)
+    large = functional.pad(x.repeat_interleave(2, 2).repeat_interleave(2, 3), (1,) * 4, "replicate")
+    torch.testing.assert_close(layer(x), functional.conv2d(large, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize(("border", "even"), [("replicate", True), ("zeros", False)])
+def test_only_zeros_beyond_the_border_show_in_an_even_picture(border, even):
+    torch.manual_seed(0)
+    network = UNet(3, 3, width=4, depth=3, norm="none", upsample="nearest", border=border).double()
+    made = network(torch.full((1, 3, 16, 16), 0.5, dtype=torch.float64))
+    spread = made.flatten(2).std(2).max().item()
+    assert (spread < 1e-9) == even

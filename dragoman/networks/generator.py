@@ -8,12 +8,11 @@ from torch import nn
 
 from dragoman.errors import SettingsError
 from dragoman.networks.blocks import Border, Norm, Start, Upsample, initialise
-from dragoman.networks.fine_unet import FineUNet
 from dragoman.networks.resnet import ResNetGenerator
 from dragoman.networks.unet import UNet
 from dragoman.settings import knob
 
-Generator = UNet | ResNetGenerator | FineUNet
+Generator = UNet | ResNetGenerator
 AtTest = Literal["eval", "dropout", "train"]
 
 
@@ -21,20 +20,15 @@ AtTest = Literal["eval", "dropout", "train"]
 class GeneratorSettings:
     """Knobs of a generator that turns a picture into a picture (Isola et al. 2017, section 3.2)."""
 
-    generator: Literal["unet", "encoder_decoder", "resnet", "fine_unet"] = knob(
-        "unet",
-        "the generator: the paper's U-Net, the same without skips, residual blocks, or a U-Net "
-        "that also works at the picture's own resolution",
+    generator: Literal["unet", "encoder_decoder", "resnet"] = knob(
+        "unet", "the generator: U-Net, the same without skips, or residual blocks"
     )
     width: int = knob(64, "channels of the generator's first layer", 1, 4096)
     max_width: int | None = knob(None, "channels of its widest layer; default 8 times width", 1)
     depth: int | None = knob(
-        None,
-        "times a U-Net halves the picture; default: down to one pixel, at most 8; fine_unet 4",
-        1,
-        12,
+        None, "times a U-Net halves the picture; default: down to one pixel, at most 8", 1, 12
     )
-    blocks: int = knob(9, "residual blocks of resnet, or at the bottom of fine_unet", 0, 64)
+    blocks: int = knob(9, "residual blocks of the resnet generator", 1, 64)
     norm: Norm = knob("batch", "normalisation in generator and discriminator")
     upsample: Upsample = knob("transposed", "how the generator enlarges: resizing avoids grids")
     border: Border = knob(
@@ -62,24 +56,6 @@ def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size
             norm=settings.norm,
             dropout=settings.dropout,
             upsample=settings.upsample,
-        )
-    elif settings.generator == "fine_unet":
-        depth = settings.depth or 4
-        if 2 * 2**depth > size:
-            raise SettingsError(
-                f"--depth {depth} is too much for --generator fine_unet and pictures of {size} px; "
-                f"use --depth {int(math.log2(size)) - 1} or less, or a larger --size"
-            )
-        network = FineUNet(
-            inputs,
-            outputs,
-            width=settings.width,
-            depth=depth,
-            norm=settings.norm,
-            dropout=settings.dropout,
-            upsample=settings.upsample,
-            max_width=settings.max_width,
-            residual=settings.blocks,
         )
     else:
         depth = settings.depth or min(8, max(2, int(math.log2(size))))
