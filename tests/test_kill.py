@@ -51,8 +51,10 @@ for line in sys.stdin:
     if kind in ("time", "progress"):
         place = os.path.join(arguments[-1], "checkpoints")
         seen = lambda: sorted(os.listdir(place)) if os.path.isdir(place) else []
-        before, alive = seen(), time.monotonic() + 20
-        while kind == "progress" and seen() == before and time.monotonic() < alive:
+        before = seen()
+        while kind == "progress" and seen() == before:
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                break
             time.sleep(0.002)
         time.sleep(moment)
         os.kill(child, signal.SIGKILL)
@@ -95,9 +97,9 @@ def start():
 
 @pytest.fixture(scope="module")
 def knobs(tiny):
-    """A run of 24 steps with checkpoints that do not coincide with the lines of its journal."""
+    """A run of 40 steps with checkpoints that do not coincide with the lines of its journal."""
     every = {"checkpoint_every": 4, "log_every": 3, "sample_every": 12}
-    return flags({**tiny, **every, "steps": 24})
+    return flags({**tiny, **every, "steps": 40})
 
 
 @pytest.fixture(scope="module")
@@ -160,13 +162,14 @@ def test_killed_at_random_moments_it_ends_as_the_uninterrupted_run(start, whole,
     print(f"moments of seed {seed}")  # shown if the test fails
     folder, seconds = whole
     draw = random.Random(seed)
-    kills = [("time", draw.uniform(0.05, 0.7 * seconds)) for _ in range(2)]
-    # Later ones come at random after a new checkpoint is begun: there is something to go on from.
-    kills += [("progress", draw.uniform(0, 0.1 * seconds)) for _ in range(4)]
+    # At random after the process has begun, and after it has begun to write a new checkpoint.
+    kills = [("time", draw.uniform(0.05, 0.4 * seconds))]
+    kills += [("progress", draw.uniform(0, 0.08 * seconds)) for _ in range(4)]
+    kills += [("time", draw.uniform(0.05, 0.4 * seconds))]
     codes = finish(start, tmp_path / "run", knobs, kills)
     assert codes[-1] == 0
     assert set(codes[:-1]) <= {-signal.SIGKILL, 0}
-    assert codes.count(-signal.SIGKILL) >= 2
+    assert codes.count(-signal.SIGKILL) >= 3
     assert_same_run(folder, tmp_path / "run")
 
 
