@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import os
+import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,9 +38,9 @@ class EngineSettings:
     )
     average_warmup: bool = knob(True, "let the average forget faster at the start")
     accumulate: int = knob(1, "parts in which a batch is taken, to save memory", 1)
-    clip: float | None = knob(None, "largest norm of a turn's gradient; default: not clipped", 0)
+    clip: float | None = knob(None, "largest norm of a turn's gradient; default: not clipped", 1e-9)
     precision: Literal["auto", "fp32", "bf16"] = knob(
-        "auto", "bf16 where the device computes it, weights stay fp32"
+        "auto", "auto: bf16 where the device gains by it (GPUs, CPUs with AMX); weights stay fp32"
     )
     compile: bool = knob(False, "compile the networks first (torch.compile): pays in long runs")
     deterministic: bool = knob(True, "the same seed gives the same weights, at some cost on GPUs")
@@ -74,12 +76,22 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # AVX-512 has bf16 products too, but no faster than fp32 ones; only tiles of AMX gain.
-    has = torch.cpu.get_capabilities()
+    has = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(has.get("amx_bf16"))
 
 
 def _counted(count: int) -> str:
     return "1 process" if count == 1 else f"{count} processes"
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise SettingsError if torch.compile would find no C++ compiler for the CPU."""
+    known = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if device.type == "cpu" and not any(shutil.which(name) for name in known if name):
+        raise SettingsError(
+            "--compile needs a C++ compiler on the CPU; install one (apt-get install g++) "
+            "or leave --compile out"
+        )
 
 
 def close(batches: Iterator[Batch]) -> None:
@@ -105,16 +117,19 @@ class Engine:
         """Make the engine ready for `steps` steps; `listen(step, turn, terms)` hears each turn."""
         self.settings, self.listen = settings, listen or (lambda step, turn, terms: None)
         self.device = find_device(settings.device)
-        if settings.deterministic:
-            torch.use_deterministic_algorithms(True, warn_only=self.device.type == "cuda")
-            torch.utils.deterministic.fill_uninitialized_memory = False  # ty: ignore
-            torch.backends.cudnn.benchmark = False
+        on_gpu = self.device.type == "cuda"  # where some layers have no deterministic form
+        if settings.deterministic and on_gpu:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(settings.deterministic, warn_only=on_gpu)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # ty: ignore
+        torch.backends.cudnn.benchmark = on_gpu and not settings.deterministic
         wanted = settings.precision
         self.bf16 = wanted == "bf16" or (wanted == "auto" and computes_bf16(self.device))
         layout = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
         self.system = system.to(self.device, memory_format=layout)  # ty: ignore
         self.average = self._averaging()
         if settings.compile:
+            check_compiler(self.device)
             for network in self.system.children():
                 network.compile()
         self.stages = system.stages(steps)
@@ -205,10 +220,13 @@ class Engine:
                 self.optimizers[network].step()
 
     def _check_finite(self, turn: Turn, terms: Terms, batch: Batch) -> None:
-        values = torch.stack([term.detach().float() for term in terms.values()])
-        if not bool(values.isfinite().all()):
-            name = next(n for n, v in zip(terms, values, strict=True) if not v.isfinite())
-            raise NotFinite(turn.name, name, self.done, batch)
+        """Raise NotFinite, in all processes if it is so in one, before anybody has learned."""
+        values = torch.stack([term.detach().float() for term in terms.values()]).isfinite()
+        if not processes.any_process(not bool(values.all()), self.device):
+            return
+        mine = [name for name, finite in zip(terms, values.tolist(), strict=True) if not finite]
+        names = [name for found in processes.gather(mine) for name in found]
+        raise NotFinite(turn.name, names[0], self.done, batch)
 
     def precision(self) -> torch.autocast:
         """The context in which shares and losses are computed."""

@@ -30,12 +30,15 @@ def has_truth(system: System, data: "Data", split: str) -> bool:
 
 
 def validate(system: System, data: "Data", device: torch.device) -> dict[str, float]:
-    """Mean scores of a system in generating mode on the first pictures of val; {} if none."""
+    """Mean scores of a system in generating mode on some of val, spread evenly; {} if none."""
     if system.target is None or not has_truth(system, data, "val"):
         return {}
     sums: dict[str, float] = {}
-    count = 0
-    for batch in data.split("val", 16):
+    total = data.counts["val"]
+    judged = min(total, JUDGED_AT_MOST)
+    for start in range(0, judged, 16):
+        chosen = [i * total // judged for i in range(start, min(start + 16, judged))]
+        batch = data.rows("val", chosen)
         made = system.generate({k: v.to(device) for k, v in batch.items()}).float().cpu()
         for name in VALIDATED:
             try:
@@ -43,10 +46,7 @@ def validate(system: System, data: "Data", device: torch.device) -> dict[str, fl
             except DataError:  # such as LPIPS of six-channel pictures
                 continue
             sums[name] = sums.get(name, 0.0) + float(values.sum())
-        count += len(made)
-        if count >= JUDGED_AT_MOST:
-            break
-    return {name: total / count for name, total in sums.items()}
+    return {name: value / judged for name, value in sums.items()}
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 import atexit
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,13 +12,17 @@ from torch import Tensor
 
 
 def join() -> None:
-    """Join the group that torchrun started, if it did; nccl on CUDA, gloo elsewhere."""
-    if "RANK" not in os.environ or dist.is_initialized():
+    """Join the group that torchrun started, if it did; nccl on CUDA, gloo elsewhere.
+
+    The others wait while the first process judges, so the wait may be long.
+    """
+    if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if cuda else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(days=1))
 
 
 def meet() -> None:

@@ -3,7 +3,8 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ class RunSettings:
         None, "steps between sample sheets; default: an eighth of the run", 1
     )
     log_every: int = knob(10, "steps over which the journal's lines average", 1)
-    tensorboard: bool = knob(False, "also write TensorBoard files (extra: track)")
+    tensorboard: bool | None = knob(
+        None, "also write TensorBoard files; default: if it is installed (extra: track)"
+    )
     live: bool = knob(True, "show progress while training")
 
 
@@ -62,12 +65,27 @@ class Run:
                 "or choose another --folder"
             )
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=folder is not None)
+        except FileExistsError:  # made this very moment by another training
+            return cls.create(folder, name)
         except OSError as error:
             raise SettingsError(
                 f"--folder {path} cannot be made: {error.strerror}; choose another --folder"
             ) from error
         return cls(path)
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Hold the run; raises FileError if another process is training it."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise FileError(
+                f"{self.folder} is being trained by another process; wait for it or stop it"
+            ) from error
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -5,18 +5,20 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dragoman import __version__, checkpoint, processes, timing
 from dragoman.data import open_data
 from dragoman.data.credits import credits_of
 from dragoman.data.settings import DataSettings
 from dragoman.engine import Engine, EngineSettings, NotFinite, find_device
-from dragoman.errors import DataError, DragomanError, FileError, SettingsError, TrainingError
+from dragoman.errors import DataError, FileError, SettingsError, TrainingError
 from dragoman.evaluation import evaluate, has_truth, validate
+from dragoman.interruption import Interrupted, listening, resume_command
 from dragoman.journal import Journal
 from dragoman.pipeline import save_translator
 from dragoman.report.machine import machine
@@ -32,16 +34,6 @@ if TYPE_CHECKING:
 
 MINUTES = 5.0  # of training where neither --steps nor --minutes is given
 SAMPLES = 8  # pictures on a sample sheet
-
-
-class Interrupted(DragomanError):
-    """Training was asked to stop, has saved everything and can go on."""
-
-    def __init__(self, run: Run, step: int, signal_number: int) -> None:
-        super().__init__(
-            f"stopped at step {step}, everything is saved; go on with: dragoman resume {run.folder}"
-        )
-        self.signal_number = signal_number
 
 
 def groups(system: str) -> list[type]:
@@ -90,7 +82,12 @@ def train(system: str, *, arguments: list[str] | None = None, **settings: Any) -
     kind = find_system(system)
     check_fits(system, kind, data)
     own = build(kind.Settings, values)
-    kind(own, data.facts)  # a system that cannot be made says so before a folder exists
+    made = kind(own, data.facts)  # a system that cannot be made says so before a folder exists
+    if any(side % made.stride for side in data.facts.size):
+        raise SettingsError(
+            f"{system} with these settings needs sides divisible by {made.stride}, the pictures "
+            f"have {data.facts.size[0]} x {data.facts.size[1]}; choose another --size"
+        )
     run = Run(processes.from_first(_new_folder(system, data, values)))
     return Trainer(run, system, values, data).train()
 
@@ -166,7 +163,7 @@ class Trainer:
 
     def train(self) -> Run:
         """Train to the end; returns the run with scores and report."""
-        with listening(self):
+        with listening(self), self.run.alone() if self.main else nullcontext():
             state = self.run.load_checkpoint(self._say)
             self._announce(state)
             steps, note = self._steps()
@@ -176,7 +173,7 @@ class Trainer:
                 steps,
                 every=self.settings.log_every,
                 live=self.values["live"] and self.main,
-                tensorboard=self.settings.tensorboard and self.main,
+                tensorboard=self._tensorboard() and self.main,
             )
             self.engine = Engine(self.system, self.how, steps, self._hear)
             self._seed_process()
@@ -187,7 +184,7 @@ class Trainer:
             except OSError as error:
                 raise FileError(
                     f"{error}; mend this (free some space?), then go on with: "
-                    f"dragoman resume {self.run.folder}"
+                    f"{resume_command(self.run.folder)}"
                 ) from error
             except Interrupted:
                 processes.meet()
@@ -196,6 +193,11 @@ class Trainer:
             self._finish()
         processes.meet()
         return self.run
+
+    def _tensorboard(self) -> bool:
+        """As asked for; else if it is installed."""
+        wanted = self.settings.tensorboard
+        return find_spec("tensorboard") is not None if wanted is None else wanted
 
     def _say(self, text: str) -> None:
         if self.main:
@@ -207,7 +209,10 @@ class Trainer:
         if minutes is None and steps is None:
             minutes = MINUTES
         if minutes is not None:
-            fit = timing.steps_in(minutes, self.make, self.how, self.loader)
+            try:
+                fit = timing.steps_in(minutes, self.make, self.how, self.loader)
+            except NotFinite as error:
+                self._keep_batch(error)
             steps = fit if steps is None else min(fit, steps)
         assert steps is not None
         self.values |= {"steps": steps, "minutes": None}
@@ -218,6 +223,7 @@ class Trainer:
 
     def _write_settings(self, note: str, fresh: bool) -> None:
         """Write down the settings with the number of steps, once a checkpoint has agreed to it."""
+        self.values |= {"precision": "bf16" if self.engine.bf16 else "fp32"}
         if self.main and (fresh or self.run.settings != {"system": self.name, **self.values}):
             self.run.write_settings(self.name, self.values, note)
 
@@ -253,6 +259,11 @@ class Trainer:
         if state is not None:
             self.engine.load(state["engine"])
             self.best = state["best"]
+            if state["data"] != self.data.digest:
+                raise DataError(
+                    f"the pictures of {self.data.name} are not those that {self.run.folder} began "
+                    "with; put them back, or train a new run"
+                )
         if self.main:
             self.journal.rewind(self.engine.done)
         if self.engine.done == self.engine.steps:
@@ -270,6 +281,13 @@ class Trainer:
             self._steps_to_the_end()
         except NotFinite as error:
             self._keep_batch(error)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            raise TrainingError(
+                f"out of memory after step {self.engine.done}; try --accumulate 2, a smaller "
+                "--batch or --size, or --precision bf16"
+            ) from error
         finally:
             self.journal.close()
 
@@ -290,7 +308,7 @@ class Trainer:
                 if last or stop or done % self.checkpoint_every == 0:
                     self._checkpoint(done, judge=last or done % self.checkpoint_every == 0)
             if stop:
-                raise Interrupted(self.run, done, self.signal or signal.SIGTERM)
+                raise Interrupted(self.run.folder, done, self.signal or signal.SIGTERM)
 
     def _sample(self, step: int) -> None:
         """Save pictures made from some of val, always the same ones, spread over the split."""
@@ -330,7 +348,7 @@ class Trainer:
             if better:  # before the checkpoint that says so: a kill in between loses neither
                 with self.engine.generating() as system:
                     save_translator(self.run, system, self.data, self.name, self.values)
-            whole = {"engine": state, "best": self.best}
+            whole = {"engine": state, "best": self.best, "data": self.data.digest}
             self.run.save_checkpoint(step, whole, self.settings.keep)
 
     def _better(self, step: int, scores: dict[str, float] | None) -> bool:
@@ -344,10 +362,12 @@ class Trainer:
         self.best = {"step": step, "by": by, "score": scores[by]}
         return True
 
-    def _keep_batch(self, error: NotFinite) -> None:
-        """Save the batch that made a term infinite, then stop."""
-        path = self.run.folder / f"failed_step_{error.step}.safetensors"
+    def _keep_batch(self, error: NotFinite) -> NoReturn:
+        """Save the batch that made a term infinite, of each process, then stop."""
+        rank = f"_process_{processes.rank()}" if processes.world() > 1 else ""
+        path = self.run.folder / f"failed_step_{error.step}{rank}.safetensors"
         checkpoint.save(path, {"turn": error.turn, "term": error.term, "batch": error.batch})
+        processes.meet()
         raise TrainingError(f"{error}; its batch is saved in {path}") from error
 
     def _finish(self) -> None:
@@ -371,26 +391,3 @@ class Trainer:
         if has_truth(self.system, self.data, "test"):
             evaluate(self.run.folder, data=self.data, device=self.how.device)
         write_report(self.run.folder)
-
-
-@contextmanager
-def listening(trainer: Trainer) -> Generator[None]:
-    """While training, Ctrl-C and SIGTERM only ask to stop; a second Ctrl-C stops at once."""
-
-    def hear(number: int, frame: Any) -> None:
-        # SIGTERM may well come twice, or after Ctrl-C: torchrun passes signals on.
-        if trainer.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        trainer.signal = trainer.signal or number
-
-    before = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, hear)
-    except ValueError:  # not the main thread: signals stay as they are
-        before = {}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

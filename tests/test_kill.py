@@ -160,7 +160,7 @@ def finish(start, folder: Path, knobs: list[str], kills: Sequence[tuple[str, flo
 def test_killed_at_random_moments_it_ends_as_the_uninterrupted_run(start, whole, knobs, tmp_path):
     seed = random.SystemRandom().randrange(10**6)
     print(f"moments of seed {seed}")  # shown if the test fails
-    folder, seconds = whole
+    folder, seconds = whole[0], min(3.0, whole[1])  # a starved machine is no reason to wait
     draw = random.Random(seed)
     # At random after the process has begun, and after it has begun to write a new checkpoint.
     kills = [("time", draw.uniform(0.05, 0.4 * seconds))]
@@ -197,12 +197,12 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(tiny, tmp_path, number, st
         [*command, *knobs], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
     )
     journal = folder / "losses.jsonl"
-    for _ in range(600):
+    for _ in range(2400):
         if process.poll() is not None or (journal.exists() and journal.stat().st_size > 1000):
             break
         time.sleep(0.05)
     process.send_signal(number)
-    told = process.communicate(timeout=60)[1]
+    told = process.communicate(timeout=200)[1]
     assert process.returncode == 128 + number, told
     found = re.search(
         r"dragoman: stopped at step (\d+), everything is saved; go on with: "

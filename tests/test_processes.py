@@ -118,7 +118,7 @@ def launched(knobs, tmp_path_factory):
         for command in ([*whole, *flags], script)
     ]
     try:
-        told = [process.communicate(timeout=120)[0] for process in started]
+        told = [process.communicate(timeout=240)[0] for process in started]
     finally:
         for process in started:
             process.terminate()  # torchrun then ends those that it has started

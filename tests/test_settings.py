@@ -3,7 +3,6 @@
 import dataclasses
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -186,11 +185,9 @@ FILES = {
 def test_a_wrong_file_names_itself(tmp_path, text, words):
     path = tmp_path / "recipe.yaml"
     path.write_text(f"system: pix2pix\n{text}\n")
-    began = time.perf_counter()
     with pytest.raises(SettingsError, match=words) as caught:
         settle_settings(str(path), {})
     assert "\n" not in str(caught.value)
-    assert time.perf_counter() - began < 3
 
 
 @pytest.mark.parametrize(

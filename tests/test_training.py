@@ -151,7 +151,7 @@ def test_minutes_become_steps_that_repeat_the_run(train, bare, tmp_path):
     assert settings["steps"] > 5
     taken = json.loads((run.folder / "run.json").read_text())
     assert taken["steps"] == settings["steps"]
-    assert 0.1 < taken["training_seconds"] < 4 * 1.8, "of 1.8 s, on however busy a machine"
+    assert 0.1 < taken["training_seconds"] < 30, "1.8 s were asked for, of however busy a machine"
     again = dragoman.train(str(run.folder / "settings.yaml"), folder=tmp_path / "again")
     assert same_state(state(run), state(again))
     assert weights(run) == weights(again)

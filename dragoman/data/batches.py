@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,12 @@ class Data:
     def names(self, split: str) -> list[str]:
         """Return the name of each picture of a split, as it is numbered in batch["index"]."""
         return self._source.names(self._known(split))
+
+    @property
+    def digest(self) -> str:
+        """Changes if pictures are added, removed or come into another split."""
+        names = {split: self.names(split) for split, count in self.counts.items() if count}
+        return hashlib.sha1(repr(names).encode()).hexdigest()
 
     def partners(self, split: str) -> bool:
         """True if a and b of a row of this split show the same thing."""

@@ -1,10 +1,10 @@
 """The picture-to-picture generators by name, with the knobs that several systems share."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from dragoman.errors import SettingsError
 from dragoman.networks.blocks import Border, Norm, Start, Upsample, initialise
@@ -58,11 +58,13 @@ def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size
             upsample=settings.upsample,
         )
     else:
-        depth = settings.depth or min(8, max(2, int(math.log2(size))))
-        if 2**depth > size:
+        most = (size & -size).bit_length() - 1  # so often the side can be halved
+        depth = settings.depth or min(8, most)
+        if depth > most or depth < 1:
             raise SettingsError(
-                f"--depth {depth} halves a picture of {size} px to less than one pixel; "
-                f"use --depth {int(math.log2(size))} or less, or a larger --size"
+                f"a picture of {size} px cannot be halved {max(depth, 1)} times; use "
+                + (f"--depth {most} or less, or " if most else "")
+                + f"--size {max(size >> max(depth, 1), 1) << max(depth, 1)}"
             )
         network = UNet(
             inputs,
@@ -78,6 +80,13 @@ def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size
         )
     initialise(network, settings.start)
     return network
+
+
+def make_pictures(network: nn.Module, pictures: Tensor, how: AtTest) -> Tensor:
+    """Run a generator; with batch statistics at test each picture has its own, as officially."""
+    if how == "train" and not network.training:
+        return torch.cat([network(one) for one in pictures.split(1)])
+    return network(pictures)
 
 
 def set_at_test(network: nn.Module, how: AtTest, training: bool) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from dragoman.data.catalogue import EDITIONS
 from dragoman.errors import FileError
 from dragoman.report.folder import brief
 from dragoman.report.scoreboard import OURS, Scoreboard, finite, mapping, scoreboard
@@ -55,8 +56,10 @@ def license_of(config: dict[str, Any]) -> str:
     given = config.get("license")
     if isinstance(given, str) and given:
         return given
-    data = str(config.get("data", ""))
-    return next((name for start, name in LICENSES.items() if data.startswith(start)), "other")
+    training = config.get("training")
+    data = str(training.get("data", "") if isinstance(training, dict) else "")
+    edition = EDITIONS.get(data.partition(":")[0])  # own pictures may be called anything
+    return LICENSES.get(edition.family, "other") if edition else "other"
 
 
 def license_text(name: str) -> str:

@@ -15,8 +15,14 @@ from dragoman.losses.adversarial import (
     generator_term,
 )
 from dragoman.losses.distances import l1
+from dragoman.losses.penalties import gradient_penalty
 from dragoman.networks.blocks import Norm, initialise
-from dragoman.networks.generator import GeneratorSettings, build_generator, set_at_test
+from dragoman.networks.generator import (
+    GeneratorSettings,
+    build_generator,
+    make_pictures,
+    set_at_test,
+)
 from dragoman.networks.patch import Field, patch_discriminator
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
@@ -32,6 +38,9 @@ class Pix2PixSettings(GeneratorSettings):
     adversarial: Adversarial = knob("nonsaturating", "the adversarial objective")
     lambda_l1: float = knob(100.0, "weight of the L1 term", 0)
     lambda_adversarial: float = knob(1.0, "weight of the generator's adversarial term", 0)
+    lambda_penalty: float = knob(
+        10.0, "weight of the gradient penalty that the wasserstein objective has", 0
+    )
     real_label: float = knob(1.0, "what D is told of real pairs; 0.9 is one-sided smoothing", 0, 1)
     patch: Field = knob(70, "receptive field of the discriminator in px: 1, 16, 70 or image")
     discriminator_width: int = knob(64, "channels of the discriminator's first layer", 1, 4096)
@@ -45,6 +54,12 @@ class Pix2PixSettings(GeneratorSettings):
             raise SettingsError(
                 f"--objective {self.objective} with --lambda_l1 0 has no L1 term; "
                 "use --objective cGAN or a weight above 0"
+            )
+        norm = self.discriminator_norm or self.norm
+        if self.adversarial == "wasserstein" and norm == "batch":
+            raise SettingsError(
+                "--adversarial wasserstein penalises the critic's slope at each picture, which a "
+                "batch norm mixes; use --discriminator_norm instance"
             )
         if "GAN" not in self.objective:
             return
@@ -104,21 +119,29 @@ class Pix2Pix(System):
         return self
 
     def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
-        return self.generator(batch["a"])
+        return make_pictures(self.generator, batch["a"], self.settings.at_test)
 
     def share(self, batch: Batch, progress: Progress) -> Tensor:
         return self.generate(batch)
 
     def judged(self, batch: Batch, picture: Tensor) -> Tensor:
-        """The discriminator's logits for a picture, seen with its input if conditional."""
-        pair = torch.cat([batch["a"], picture], 1) if self.conditional else picture
-        return self.discriminator(pair)
+        """The discriminator's logits for a picture."""
+        return self.discriminator(self.seen(batch, picture))
 
-    def discriminator_loss(self, batch: Batch, fake: Tensor) -> Terms:
+    def seen(self, batch: Batch, picture: Tensor) -> Tensor:
+        """What the discriminator sees: the picture, with its input if conditional."""
+        return torch.cat([batch["a"], picture], 1) if self.conditional else picture
+
+    def discriminator_loss(self, batch: Batch, made: Tensor) -> Terms:
         # Fakes first, as officially: a batch norm's running statistics depend on the order.
-        fake, real = self.judged(batch, fake), self.judged(batch, batch["b"])
+        fake, real = self.judged(batch, made), self.judged(batch, batch["b"])
         terms = discriminator_terms(self.settings.adversarial, real, fake, self.settings.real_label)
-        return {name: term / 2 for name, term in terms.items()}  # halved: D learns slower than G
+        terms = {name: term / 2 for name, term in terms.items()}  # halved: D learns slower than G
+        if self.settings.adversarial == "wasserstein":
+            real, fake = self.seen(batch, batch["b"]), self.seen(batch, made)
+            slope = gradient_penalty(self.discriminator, real, fake)
+            terms["penalty"] = self.settings.lambda_penalty * slope
+        return terms
 
     def generator_loss(self, batch: Batch, fake: Tensor) -> Terms:
         terms = {}

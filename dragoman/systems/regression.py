@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from dragoman.losses.distances import l1, l2
-from dragoman.networks.generator import GeneratorSettings, build_generator, set_at_test
+from dragoman.networks.generator import (
+    GeneratorSettings,
+    build_generator,
+    make_pictures,
+    set_at_test,
+)
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
 
@@ -48,7 +53,7 @@ class Regression(System):
         return self
 
     def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
-        return self.generator(batch["a"])
+        return make_pictures(self.generator, batch["a"], self.settings.at_test)
 
     def share(self, batch: Batch, progress: Progress) -> Tensor:
         return self.generate(batch)
