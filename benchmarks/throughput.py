@@ -13,9 +13,9 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from dragoman.data import open_data
@@ -23,7 +23,7 @@ from dragoman.data.settings import DataSettings
 from dragoman.engine import Engine, EngineSettings
 from dragoman.pipeline import Translator
 from dragoman.report.machine import machine
-from dragoman.settings import build, read_yaml
+from dragoman.settings import build, own_values, read_yaml
 from dragoman.system import Facts
 from dragoman.systems import find_system
 
@@ -32,7 +32,7 @@ RECIPE = Path(__file__).parent.parent / "recipes" / "earth_pix2pix.yaml"
 Step = Callable[[], int]  # takes one step, returns its number of pictures
 
 
-def pix2pix(**over: object) -> nn.Module:
+def pix2pix(**over: Any) -> Any:
     """pix2pix with the official networks, or those of a recipe."""
     torch.manual_seed(0)
     kind = find_system("pix2pix")
@@ -122,11 +122,7 @@ def speed(step: Step, seconds: float) -> float:
 
 def variants(batch: int, compiled: bool) -> dict[str, Step]:
     """What is compared; the first is the reference of all ratios."""
-    recipe = read_yaml(RECIPE)
-    own = {k: v for k, v in recipe.items() if k in find_system("pix2pix").Settings.__annotations__}
-    for base in find_system("pix2pix").Settings.__mro__[1:]:
-        names = getattr(base, "__annotations__", {})
-        own |= {k: v for k, v in recipe.items() if k in names}
+    own = own_values(find_system("pix2pix").Settings, read_yaml(RECIPE))
     found = {
         "official nets, plain fp32 eager step": plain_step(batch),
         "official nets, dragoman fp32": engine_step(batch, {}, precision="fp32"),

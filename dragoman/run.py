@@ -66,9 +66,9 @@ class Run:
             )
         try:
             path.mkdir(parents=True, exist_ok=folder is not None)
-        except FileExistsError:  # made this very moment by another training
-            return cls.create(folder, name)
         except OSError as error:
+            if folder is None and path.is_dir():  # made this very moment by another training
+                return cls.create(folder, name)
             raise SettingsError(
                 f"--folder {path} cannot be made: {error.strerror}; choose another --folder"
             ) from error

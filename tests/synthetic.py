@@ -1,19 +1,20 @@
 """Small data made in memory, for tests of systems and engine that need no pictures."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dragoman.settings import build
-from dragoman.system import Facts, System
+from dragoman.system import Facts
 from dragoman.systems import find_system
 
 FACTS = Facts(channels={"a": 3, "b": 3}, size=(32, 32), images=64)
 SMALL = {"width": 4, "discriminator_width": 4, "patch": 16}  # knobs that a system may lack
 
 
-def make(name: str, seed: int = 0, facts: Facts = FACTS, **over: object) -> System:
+def make(name: str, seed: int = 0, facts: Facts = FACTS, **over: Any) -> Any:
     """A small system with the seed's weights."""
     torch.manual_seed(seed)
     kind = find_system(name)

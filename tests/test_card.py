@@ -78,7 +78,12 @@ CONFIG = {
     "facts": {"channels": {"a": 3, "b": 3}, "size": [64, 64], "labels": 0, "images": 2131},
     "domains": {"a": {"name": "relief"}, "b": {"name": "satellite"}},
     "data": "earth64:relief,satellite",
-    "training": {"steps": 2000, "batch": 16, "clip": None},
+    "training": {
+        "data": "earth64:relief,satellite",
+        "steps": 2000,
+        "batch": 16,
+        "clip": None,
+    },
 }
 
 
@@ -122,7 +127,11 @@ def test_card_without_scores_or_facts_says_so():
 
 @pytest.mark.parametrize(
     ("config", "name"),
-    [({"data": "openmoji64:line,colour"}, "cc-by-sa-4.0"), ({"license": "mit"}, "mit")],
+    [
+        ({"training": {"data": "openmoji64:line,colour"}}, "cc-by-sa-4.0"),
+        ({"training": {"data": "openmoji_mine,earthquakes"}}, "other"),
+        ({"license": "mit"}, "mit"),
+    ],
 )
 def test_card_names_the_licence(config, name):
     assert read_card(model_card(config, None, "")).license == name
@@ -131,6 +140,7 @@ def test_card_names_the_licence(config, name):
 def test_hostile_words_do_not_break_the_card():
     evil = "x\n---\nlicense: evil\n| a | b |\n<script>alert(1)</script> [l](http://evil.example)"
     config = CONFIG | {"system": evil, "data": evil, "settings": {evil: evil}}
+    config["training"] = {"data": evil}
     text = model_card(config, SCORES | {"split": evil}, evil)
     card = read_card(text)
     assert card.license == "other"

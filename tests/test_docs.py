@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "adding_a_system.md").read_text(encoding="utf-8")
 def shown(monkeypatch):
     """The system that the page adds, by its own file and line."""
     code, line = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    name, kind = re.fullmatch(r'\s*"(\w+)": "(\w+)",\s*', line).groups()
+    [(name, kind)] = re.findall(r'"(\w+)": "(\w+)",', line)
     module = types.ModuleType(f"dragoman.systems.{name}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, f"{name}.py", "exec"), module.__dict__)

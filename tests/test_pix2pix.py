@@ -1,6 +1,6 @@
 """The variants of pix2pix: every objective trains, and what cannot work is refused by name."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from dragoman.run import Run
 from dragoman.settings import build
 from dragoman.system import Facts
 
-FAST = {"norm": "instance", "at_test": "eval"}
+FAST: dict[str, Any] = {"norm": "instance", "at_test": "eval"}
 
 
 def heard_terms(steps=2, **knobs):

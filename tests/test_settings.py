@@ -262,7 +262,10 @@ def _train(tiny, **over):
             {"adversarial": "hinge", "real_label": 0.9},
             "--real_label 0.9 smooths labels, which --adversarial hinge has not; leave it at 1 or",
         ),
-        ({"generator": "unet", "depth": 6}, "--depth 6 halves a picture of 32 px to less than one"),
+        (
+            {"generator": "unet", "depth": 6},
+            "a picture of 32 px cannot be halved 6 times; use --depth 5 or less, or --size 64",
+        ),
         ({"patch": 70, "size": 16}, "a patch of 70 needs pictures of at least 24 x 24 pixels"),
         ({"pairing": "unpaired"}, "pix2pix learns from pairs, but --pairing unpaired takes them"),
         ({"load_size": 16}, "--load_size 16 is less than --size 32"),

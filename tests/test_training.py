@@ -356,6 +356,21 @@ def test_what_is_no_run_is_said_so(tmp_path, tiny_run):
             resume(tmp_path / name)
 
 
+def test_two_trainings_of_one_moment_get_a_folder_each(monkeypatch, tmp_path):
+    taken, free = tmp_path / "taken", tmp_path / "free"
+    taken.mkdir()  # after its name was found to be unused
+    found = iter([taken, free])
+    monkeypatch.setattr("dragoman.run._unused", lambda *_: next(found))
+    assert Run.create(None, "x").folder == free
+
+
+def test_a_run_that_is_being_trained_is_left_alone(train, bare):
+    run = train(steps=1)
+    with run.alone(), pytest.raises(FileError, match="is being trained by another process; wait"):
+        resume(run.folder)
+    assert steps(resume(run.folder, steps=2)) == [1, 2]
+
+
 def test_a_run_without_folder_is_named_by_system_data_and_time(train, bare, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda *_: "20260102-030405")
