@@ -97,9 +97,9 @@ def start():
 
 @pytest.fixture(scope="module")
 def knobs(tiny):
-    """A run of 40 steps with checkpoints that do not coincide with the lines of its journal."""
+    """A run of 32 steps with checkpoints that do not coincide with the lines of its journal."""
     every = {"checkpoint_every": 4, "log_every": 3, "sample_every": 12}
-    return flags({**tiny, **every, "steps": 40})
+    return flags({**tiny, **every, "steps": 32})
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_killed_while_it_writes_it_ends_as_the_uninterrupted_run(start, whole, k
     kills = [
         *[("writing", moment) for moment in (2, 5, 7, 11)],
         *[("written", moment) for moment in (3, 1, 8)],
-        *[("writing", moment) for moment in (4, 1, 6)],
+        ("writing", 5),
     ]
     codes = finish(start, tmp_path / "run", knobs, kills)
     assert codes == [-signal.SIGKILL] * len(kills) + [0]
@@ -219,6 +219,8 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(tiny, tmp_path, number, st
     assert start(["resume", str(folder), "--steps", str(step + 2)]) == 0
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     assert [line["step"] for line in lines if "terms" in line] == list(range(1, step + 3))
+    if number == signal.SIGINT:  # what follows is the same for both
+        return
     knobs = flags({**tiny, "steps": step + 2, **RARELY})
     other = tmp_path / "other"
     assert start(["train", "pix2pix", "--folder", str(other), *knobs]) == 0
