@@ -3,20 +3,32 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["photo", "drawing", "labels", "metres"]
+Kind = Literal["photo", "drawing", "labels", "values"]
+Depth = Literal["uint8", "uint16", "int16", "float32"]
+Alpha = Literal["white", "keep", "refuse"]
 Colour = tuple[int, int, int]
 
-# The fixed linear range of heights: -6500 m is -1, sea level 0, 6500 m is 1.
-METRES = 6500.0
+# What a channel that is stored as whole numbers can hold; float32 has no range of its own.
+EXTENT: dict[str, tuple[float, float]] = {
+    "uint8": (0.0, 255.0),
+    "uint16": (0.0, 65535.0),
+    "int16": (-32768.0, 32767.0),
+}
+METRES = 6500.0  # the range of the Earth's heights: -6500 m is -1, sea level 0, 6500 m is 1
 
 
 @dataclass(frozen=True)
 class Domain:
-    """One kind of picture.
+    """One kind of picture, and how it is stored.
 
-    kind: photo and drawing are 8-bit pictures; labels a class number per pixel; metres a height.
-    channels: of the tensors in a batch; label maps have one per class.
-    classes, palette: names and colours of the classes of a label map, in their order.
+    kind: photo and drawing are pictures for the eye; values are measurements, of any number of
+    channels; labels a class number per pixel. channels: of the tensors in a batch; label maps
+    have one per class. classes, palette: names and colours of the classes, in their order.
+    dtype: of the stored pixels, and of what is written. low, high: the stored values that become
+    -1 and 1, for each channel; without them the extent of the dtype. unit: of the values.
+    unlabelled: the stored number of pixels without class. alpha: what becomes of transparency.
+    shading: how people are shown one channel. shown: the channels that are red, green and blue
+    in previews.
     """
 
     name: str
@@ -24,6 +36,19 @@ class Domain:
     channels: int = 3
     classes: tuple[str, ...] = ()
     palette: tuple[Colour, ...] = ()
+    dtype: Depth = "uint8"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    unit: str = ""
+    unlabelled: int | None = None
+    alpha: Alpha = "white"
+    shading: Literal["grey", "atlas"] = "grey"
+    shown: tuple[int, ...] = ()
+
+    @property
+    def planes(self) -> int:
+        """Channels as stored: one for a label map, else those of the tensors."""
+        return 1 if self.kind == "labels" else self.channels
 
 
 @dataclass(frozen=True)
@@ -94,7 +119,16 @@ EARTH = Family(
         "topo": Domain("topo", "drawing"),
         "elev": Domain("elev", "labels", 11, tuple(_HEIGHTS), tuple(_HEIGHTS.values())),
         "cover": Domain("cover", "labels", 11, tuple(_COVERS), tuple(_COVERS.values())),
-        "height": Domain("height", "metres", 1),
+        "height": Domain(
+            "height",
+            "values",
+            1,
+            dtype="int16",
+            low=(-METRES,),
+            high=(METRES,),
+            unit="m",
+            shading="atlas",
+        ),
     },
     licence="pictures free to use, credit NASA, NOAA and Tom Patterson; "
     "elev, cover and height derive in part from the LGPL-3.0 GSHHG coast lines",
