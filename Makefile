@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format benchmarks \
-	recipe-earth-pix2pix recipe-earth-regression recipe-earth-pix2pix-paper
+.PHONY: demo test nightly check format benchmarks \
+	recipe-earth-pix2pix recipe-earth-regression recipe-earth-pix2pix-paper \
+	recipe-earth-height recipe-earth-stack recipe-four-layouts recipe-whole-earth
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
@@ -20,6 +21,10 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# Ten times as many hostile files as in the ordinary run.
+nightly: .venv/installed-dev
+	DRAGOMAN_FUZZ=2000 $(BIN)/python -m pytest -n 2
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -39,6 +44,19 @@ recipe-earth-regression: .venv/installed
 
 recipe-earth-pix2pix-paper: .venv/installed
 	$(BIN)/python recipes/repeat.py recipes/earth_pix2pix_paper.yaml
+
+recipe-earth-height: .venv/installed
+	$(BIN)/python recipes/repeat.py recipes/earth_height_pix2pix.yaml
+
+recipe-earth-stack: .venv/installed
+	$(BIN)/python recipes/repeat.py recipes/earth_stack_height.yaml
+
+recipe-four-layouts: .venv/installed
+	$(BIN)/python recipes/four_layouts.py
+
+# The whole relief of the Earth, 5400 x 2700 px, in one go; needs recipe-earth-pix2pix.
+recipe-whole-earth: .venv/installed
+	$(BIN)/python recipes/whole_earth.py runs/earth_pix2pix-seed0
 
 benchmarks: .venv/installed
 	$(BIN)/python benchmarks/throughput.py --out benchmarks/throughput.json

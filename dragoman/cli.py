@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dragoman.data.settings import DataSettings
 from dragoman.errors import DragomanError, FileError, SettingsError, did_you_mean
 
 MOST_ROWS = 1000  # of a contact sheet
@@ -59,19 +60,72 @@ def report(run: str) -> None:
     print(write_report(Run.open(run).folder))
 
 
-def translate(run: str, source: str, out: str, seed: int = 0, device: str = "auto") -> None:
-    """Translate a picture or a folder of pictures: dragoman translate RUN IN OUT
+def translate(
+    run: str,
+    source: str,
+    out: str,
+    seed: int = 0,
+    device: str = "auto",
+    tile: int | None = None,
+    context: int | None = None,
+    overlap: int | None = None,
+    norms: str = "fast",
+    format: str | None = None,
+    quality: int = 95,
+    alpha: str = "carry",
+    batch: int = 1,
+    shard: str | None = None,
+    again: bool = False,
+    max_megapixels: float = 80.0,
+    workers: int | None = None,
+) -> None:
+    """Translate pictures: dragoman translate RUN IN OUT
+
+    What is in OUT already, and no older than its input, is left: so the same command goes on
+    after a stop. What cannot be translated is listed at the end, and the exit code is then 1.
 
     Args:
         run: a run, a saved translator or a Hub repository
-        source: a picture or a folder of pictures
-        out: a file or, for a folder, a folder
+        source: a file, folder, quoted 'pattern/**/*.tif', @list of paths, or IN1+IN2 to be stacked
+        out: a file or, for several pictures, a folder; names and folders are kept
         seed: of the system's noise
         device: auto, cpu, cuda or cuda:N
+        tile: side in px of the tiles of larger pictures; 0: none; default: by memory, from 1.5 MP
+        context: px around each tile that are seen too; default: all that matter
+        overlap: px over which tiles are blended; default: 0, or 32 with less context
+        norms: statistics of the whole picture, where the network needs them: fast or exact
+        format: as .png or .tif; default: the input's own if it can hold the output, else .png
+        quality: of JPEG, from 1 to 100
+        alpha: transparency: carry (onto the output, where possible), white (laid over) or refuse
+        batch: pictures of equal size that the network takes at once
+        shard: a part of the work, such as 2/4: every fourth picture, from the second on
+        again: also translate what is there already
+        max_megapixels: pictures with more million pixels are refused
+        workers: threads that read and write; default: one for each core
     """
-    from dragoman.translation import translate
+    from dragoman.translating import translate
 
-    print(translate(run, Path(source), Path(out), seed=seed, device=device))
+    print(
+        translate(
+            run,
+            source,
+            out,
+            seed=seed,
+            device=device,
+            tile=tile,
+            context=context,
+            overlap=overlap,
+            norms=norms,
+            format=format,
+            quality=quality,
+            alpha=alpha,
+            batch=batch,
+            shard=shard,
+            again=again,
+            max_megapixels=max_megapixels,
+            workers=workers,
+        )
+    )
 
 
 def datasets() -> None:
@@ -81,23 +135,21 @@ def datasets() -> None:
     print(list_datasets())
 
 
-def preview(data: str, out: str = "preview.png", rows: int = 8, size: int | None = None) -> None:
+def preview(data: str, out: str = "preview.png", rows: int = 8, **settings: DataSettings) -> None:
     """Write a contact sheet of a data set: dragoman preview DATA --out preview.png
 
     Args:
         data: as for train, such as earth64:relief,satellite
         out: the PNG to write
         rows: rows of pairs on the sheet
-        size: side of the pictures in px
     """
     from dragoman.data import open_data
     from dragoman.data.listing import preview
-    from dragoman.data.settings import DataSettings
     from dragoman.settings import build
 
     if not 1 <= rows <= MOST_ROWS:
         raise SettingsError(f"--rows must be from 1 to {MOST_ROWS}, got {rows}")
-    opened = open_data(build(DataSettings, {"data": data, "size": size}))
+    opened = open_data(build(DataSettings, {"data": data, **settings}))
     opened.check()
     sheet = preview(opened, rows)
     try:
@@ -107,6 +159,80 @@ def preview(data: str, out: str = "preview.png", rows: int = 8, size: int | None
             f"cannot write --out {out}: {error}; name a .png in a folder that exists"
         ) from error
     print(f"wrote {out}")
+
+
+def check(
+    data: str,
+    json: str | None = None,
+    limit: int = 0,
+    examples: int = 5,
+    **settings: DataSettings,
+) -> None:
+    """Look through a data set for all that is wrong or worth knowing: dragoman check DATA
+
+    The exit code is 1 if something is found with which training would be refused, else 0.
+
+    Args:
+        data: as for train, such as a folder with trainA and trainB
+        json: a file to write all findings and statistics to; - prints them instead of the text
+        limit: rows of each split to examine, spread evenly; 0: all
+        examples: files to name in the text for each finding
+    """
+    from dragoman.data import doctor
+    from dragoman.data.doctor.telling import told
+    from dragoman.settings import build
+
+    for name, value in (("limit", limit), ("examples", examples)):
+        if value < 0:
+            raise SettingsError(f"--{name} must be at least 0, got {value}")
+    findings = doctor.check(build(DataSettings, {"data": data, **settings}), limit)
+    text = findings.as_json() + "\n"
+    if json == "-":
+        print(text, end="")
+    else:
+        print(told(findings, examples))
+    if json not in (None, "-"):
+        try:
+            Path(json).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise FileError(f"cannot write --json {json}: {error.strerror}") from error
+    if findings.verdict == "fatal":
+        sys.exit(1)
+
+
+def pack(
+    data: str,
+    out: str,
+    layout: str = "auto",
+    columns: str | None = None,
+    labels: str | None = None,
+    pairing: str = "paired",
+    size: int | None = None,
+    shard_megabytes: int = 256,
+) -> None:
+    """Write a data set as tar shards, its files unchanged: dragoman pack DATA OUT
+
+    Args:
+        data: as for train, such as a folder with trainA and trainB
+        out: the folder to write; it must not exist, or be empty
+        layout: as for train; auto finds out
+        columns: as for train
+        labels: as for train
+        pairing: paired or unpaired
+        size: of the pictures of an embedded set in px
+        shard_megabytes: a new shard begins after so many
+    """
+    from dragoman.data.packing import pack_named
+    from dragoman.data.settings import DataSettings
+    from dragoman.settings import build
+
+    own = {"layout": layout, "columns": columns, "labels": labels, "pairing": pairing}
+    settings = build(DataSettings, {"data": data, "size": size} | own)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    print(pack_named(settings, Path(out), shard_megabytes, say))
 
 
 def systems() -> None:
@@ -126,18 +252,24 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "datasets": datasets,
     "systems": systems,
     "preview": preview,
+    "check": check,
+    "pack": pack,
 }
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Run one command; exits with 0, with 2 after a user's error, with 130 or 143 after a stop."""
+    """Run one command; exits with 0, with 2 after a user's error, with 130 or 143 after a stop.
+
+    With 1 if some of many pictures could not be translated.
+    """
     argv = sys.argv[1:] if argv is None else argv
     try:
         _dispatch(argv)
     except DragomanError as error:
         print(f"dragoman: {error}", file=sys.stderr)
         signal_number = getattr(error, "signal_number", None)
-        sys.exit(2 if signal_number is None else 128 + signal_number)
+        own = getattr(error, "exit_code", 2)
+        sys.exit(own if signal_number is None else 128 + signal_number)
     except KeyboardInterrupt:
         print("dragoman: stopped", file=sys.stderr)
         sys.exit(130)

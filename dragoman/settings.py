@@ -220,23 +220,12 @@ def _empty_parser(declared: Mapping[str, Knob], program: str, about: str = "") -
 def signature_parser(function: Callable[..., None], program: str) -> Any:
     """A parser for a function: parameters without default are positional, the rest are flags.
 
-    Help comes from the function's docstring, its "Args:" section in particular.
+    Help comes from the function's docstring, its "Args:" section in particular. A parameter
+    `**settings: Group` stands for all knobs of that settings dataclass that have no parameter.
     """
     about, _, rest = (inspect.getdoc(function) or "").partition("Args:")
     told = dict(re.findall(r"^\s*(\w+): (.*)$", rest, re.MULTILINE))
-    hints = get_type_hints(function)
-    missing = inspect.Parameter.empty
-    declared = {
-        name: Knob(
-            name,
-            hints[name],
-            dataclasses.MISSING if parameter.default is missing else parameter.default,
-            told.get(name, ""),
-            None,
-            None,
-        )
-        for name, parameter in inspect.signature(function).parameters.items()
-    }
+    declared = _parameters(function, told)
     parser = _empty_parser(declared, program, about.strip())
     for one in declared.values():
         if one.required:
@@ -244,6 +233,20 @@ def signature_parser(function: Callable[..., None], program: str) -> Any:
         else:
             parser.add_argument(f"--{one.name}", type=one.type, default=one.default, help=one.help)
     return parser
+
+
+def _parameters(function: Callable[..., None], told: Mapping[str, str]) -> dict[str, Knob]:
+    """The parameters of a function as knobs, with the help that its docstring has for them."""
+    hints = get_type_hints(function)
+    missing = inspect.Parameter.empty
+    declared: dict[str, Knob] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            declared |= {k: v for k, v in knobs([hints[name]]).items() if k not in declared}
+            continue
+        default = dataclasses.MISSING if parameter.default is missing else parameter.default
+        declared[name] = Knob(name, hints[name], default, told.get(name, ""), None, None)
+    return declared
 
 
 def _sentence(message: str, declared: Mapping[str, Knob]) -> str:

@@ -29,13 +29,15 @@ class Facts:
 
     channels: of each batch key that holds pictures, such as {"a": 3, "b": 1}.
     size: height and width of the training pictures in pixels.
-    labels: number of classes (0: none). images: number of training pictures.
+    labels: number of classes in batch["label"] (0: none). images: number of training pictures.
+    label_sets: number of classes by label set, in the order of batch["labels"].
     """
 
     channels: dict[str, int]
     size: tuple[int, int]
     labels: int = 0
     images: int = 0
+    label_sets: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from dragoman.errors import DataError, FileError, SettingsError, TrainingError
 from dragoman.evaluation import evaluate, has_truth, validate
 from dragoman.interruption import Interrupted, listening, resume_command
 from dragoman.journal import Journal
+from dragoman.matching import check_fits, check_shapes
 from dragoman.pipeline import save_translator
 from dragoman.report.machine import machine
 from dragoman.report.report import write_report
@@ -83,11 +84,7 @@ def train(system: str, *, arguments: list[str] | None = None, **settings: Any) -
     check_fits(system, kind, data)
     own = build(kind.Settings, values)
     made = kind(own, data.facts)  # a system that cannot be made says so before a folder exists
-    if any(side % made.stride for side in data.facts.size):
-        raise SettingsError(
-            f"{system} with these settings needs sides divisible by {made.stride}, the pictures "
-            f"have {data.facts.size[0]} x {data.facts.size[1]}; choose another --size"
-        )
+    check_shapes(system, made, data)
     run = Run(processes.from_first(_new_folder(system, data, values)))
     return Trainer(run, system, values, data).train()
 
@@ -106,22 +103,6 @@ def resume(folder: str | Path, steps: int | None = None) -> Run:
     data = open_data(build(DataSettings, values))
     check_fits(system, find_system(system), data)
     return Trainer(run, system, values, data).train()
-
-
-def check_fits(system: str, kind: type[System], data: "Data") -> None:
-    """Raise DataError unless the data has all that the system learns from."""
-    missing = [key for key in kind.needs if key not in data.domains]
-    if missing:
-        raise DataError(
-            f"{system} needs '{missing[0]}' in its batches, {data.name} has "
-            f"{', '.join(data.domains)}; 'dragoman datasets' shows what fits"
-        )
-    if kind.pairs and not data.partners("train"):
-        raise DataError(
-            f"{system} learns from pairs, but --pairing unpaired takes them apart; "
-            "use --pairing paired"
-        )
-    data.check()
 
 
 def _new_folder(system: str, data: "Data", values: dict[str, Any]) -> Path | None:

@@ -1,9 +1,11 @@
 """A translator whose noise can be seen, and pictures to translate."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from synthetic import FACTS, make
 
 from dragoman.pipeline import Translator
@@ -12,6 +14,15 @@ from dragoman.system import Facts
 COLOUR = {"name": "photo", "kind": "photo", "channels": 3}
 GREY = {"name": "relief", "kind": "drawing", "channels": 1}
 MAP = {"name": "cover", "kind": "labels", "channels": 4}
+SIX = {"name": "bands", "kind": "values", "channels": 6, "dtype": "uint8"}
+HEIGHT = {
+    "name": "height",
+    "kind": "values",
+    "channels": 1,
+    "dtype": "int16",
+    "low": [-6500.0],
+    "high": [6500.0],
+}
 
 
 def noisy(a: dict = COLOUR, b: dict = COLOUR, **over: Any) -> Translator:
@@ -42,3 +53,20 @@ def photograph(width: int, height: int, channels: int = 3) -> np.ndarray:
     planes = [128 + 100 * np.sin(0.2 * x + n) * np.cos(0.1 * y) for n in range(channels)]
     picture = np.stack(planes, -1).astype(np.uint8)
     return picture[..., 0] if channels == 1 else picture
+
+
+def some_pictures(folder: Path) -> Path:
+    """A folder with pictures of several formats, in folders and beside other files."""
+    (folder / "deep").mkdir(parents=True)
+    Image.fromarray(photograph(20, 30)).save(folder / "one.png")
+    Image.fromarray(photograph(33, 9)).save(folder / "deep" / "two.jpg")
+    Image.fromarray(photograph(8, 8, 1)).save(folder / "grey.BMP")
+    Image.new("RGBA", (5, 6), (255, 0, 0, 0)).save(folder / "clear.webp")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.png").write_bytes((folder / "one.png").read_bytes())
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    """What lies below a folder, hidden files included."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

@@ -324,3 +324,25 @@ def test_importing_settings_needs_neither_torch_nor_numpy():
         "assert not {'torch', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_domain_and_stacks_of_layers():
+    alone = _open("earth64:satellite")
+    assert alone.facts.channels == {"image": 3}
+    assert set(alone.rows("test", [0])) == {"image", "index"}
+    stacked = _open("earth64:relief+satellite,height")
+    assert stacked.facts.channels == {"a": 6, "b": 1}
+    assert stacked.name == "earth64-relief_satellite-height"
+    batch, whole = stacked.rows("test", [3]), _open("earth64:relief,satellite").rows("test", [3])
+    assert torch.equal(batch["a"], torch.cat([whole["a"], whole["b"]], 1))
+    emoji = _open("openmoji32:line+colour,colour").rows("test", [0])
+    assert torch.equal(emoji["a"][:, 3:], emoji["b"])
+    for name, words in (
+        ("earth64:relief+height,satellite", "layers of relief.height cannot be stacked"),
+        ("earth64:cover+relief,satellite", "label maps cannot"),
+        ("earth64:relief,satellite,topo", "needs two different domains"),
+    ):
+        with pytest.raises(DragomanError, match=words):
+            _open(name)
+    with pytest.raises(DragomanError, match="--fit is for own pictures, not for earth64"):
+        _open("earth64:relief,satellite", fit="pad")

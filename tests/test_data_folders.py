@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dragoman.data import DataSettings, open_data
-from dragoman.data.folders import Folders
-from dragoman.data.layout import find
+from dragoman.data.files import Files
 from dragoman.errors import DataError, DragomanError
 
 TINY = Path(__file__).parent / "data" / "tiny"
@@ -133,7 +132,7 @@ def test_layouts_with_given_splits(tmp_path, style):
                 _save(folder / "deep" / f"{number}.jpg", np.zeros((16, 16, 3)))
     data = _open(tmp_path, size=16)
     assert data.counts == {"train": 5, "val": 2, "test": 3}
-    assert data.names("val") == ["deep/0", "deep/1"]
+    assert list(data.names("val")) == ["deep/0", "deep/1"]
 
 
 def test_tiny_set_opens_by_layout_and_by_folders():
@@ -228,7 +227,7 @@ def test_check_names_everything_at_once(pairs):
         "trainB/alone.png has no partner in",
         "01.png is 100x80 pixels, but its partner",
         "is 90x80",
-        "trainA/02.png is damaged",
+        "trainA/02.png is cut off",
         "trainA/03.png is empty",
         "trainA/04.png has the same name as 04.jpg",
     ):
@@ -247,7 +246,7 @@ def test_check_shows_twenty_and_counts_the_rest(pairs):
 def test_unreadable_file_stops_the_batches_with_its_name(pairs):
     for number in range(12):
         _truncated(pairs / "trainA" / f"{number:02}.png")
-    with pytest.raises(DataError, match=r"trainA/\d\d\.png is damaged"):
+    with pytest.raises(DataError, match=r"trainA/\d\d\.png is cut off"):
         _take(_open(pairs, size=32), 1)
 
 
@@ -270,13 +269,13 @@ def test_layout_refusals(tmp_path):
 
 
 def test_memory_is_bounded(pairs, monkeypatch):
-    monkeypatch.setattr("dragoman.data.folders.MEMORY", 100_000)
+    monkeypatch.setattr("dragoman.data.files.MEMORY", 100_000)
     data = _open(pairs, size=64, load_size=80)
     expected = [batch["a"].clone() for batch in _take(data, 5)]
     source = data._source
-    assert isinstance(source, Folders)
+    assert isinstance(source, Files)
     assert 0 < source._kept_bytes <= 100_000
-    monkeypatch.setattr("dragoman.data.folders.MEMORY", 10**9)
+    monkeypatch.setattr("dragoman.data.files.MEMORY", 10**9)
     for batch, other in zip(expected, _take(_open(pairs, size=64, load_size=80), 5), strict=True):
         assert torch.equal(batch, other["a"])
 
@@ -287,5 +286,5 @@ def test_finding_follows_no_links(tmp_path):
         for number in range(3):
             _save(tmp_path / "set" / f"train{key}" / f"{number}.png", np.zeros((8, 8)))
         (tmp_path / "set" / f"train{key}" / "link").symlink_to(tmp_path / "outside")
-    layout = find([tmp_path / "set"], paired=True)
-    assert sorted(name for names in layout.names.values() for name in names) == ["0", "1", "2"]
+    data = _open(tmp_path / "set", size=8)
+    assert sorted(name for split in data.counts for name in data.names(split)) == ["0", "1", "2"]

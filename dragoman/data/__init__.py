@@ -13,13 +13,15 @@ BATCH_KEYS: dict[str, str] = {
     "a": "pictures of the first domain",
     "b": "pictures of the second domain; with pairing paired they show the same as a",
     "image": "pictures of a single domain",
-    "label": "class of each picture, int64 [B]",
-    "index": "number of each picture (of a) within its split, int64 [B]",
+    "label": "class of each picture in the first label set, int64 [B]; -1 if it is not known",
+    "labels": "class in every label set, int64 [B, sets], where there are several; -1 as before",
+    "index": "number of each picture (of the first domain) within its split, int64 [B]",
     "low": "pictures of low resolution",
     "high": "the same pictures in high resolution",
-    "map": "label map: class of each pixel, int64 [B, H, W]; the same in one channel per class, "
-    "1 where the class is and -1 elsewhere, is under the key of its domain",
+    "map": "label map: class of each pixel, int64 [B, H, W], -1 where there is none; a domain that "
+    "is a label map has the same in one channel per class, 1 where the class is and -1 elsewhere",
     "instance": "number of the object at each pixel, int64 [B, H, W]",
+    "mask": "float32 [B, 1, H, W], 1 inside and 0 outside",
 }
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,10 @@ from numpy.typing import NDArray
 
 from dragoman.data.appearance import encode, jitter, show
 from dragoman.data.catalogue import Domain
-from dragoman.data.order import DRAWS, Order
+from dragoman.data.order import DRAWS, BucketOrder, Order
 from dragoman.data.prefetch import prefetch
 from dragoman.data.settings import DataSettings
+from dragoman.data.sizes import Size, scaled
 from dragoman.data.source import Source
 from dragoman.errors import DataError, SettingsError, choose
 
@@ -29,13 +29,17 @@ SHOWN = 20  # as many problems of own pictures are listed
 class Data:
     """An opened data set.
 
-    name: short, fit for the name of a folder. domains: by batch key. counts: pictures by split
-    (of the larger domain, if they differ). labels: names of the classes in batch["label"].
+    name: short, fit for the name of a folder. domains: by batch key. layers: further batch keys
+    of numbers that belong to the same pixels. counts: pictures by split (of the larger domain, if
+    they differ). labels: names of the classes in batch["label"]; label_sets: of all label sets.
     """
 
     def __init__(self, settings: DataSettings, source: Source) -> None:
         self.settings, self._source = settings, source
-        self.name, self.domains, self.labels = source.name, source.domains, source.labels
+        self.name, self.domains, self.layers = source.name, source.domains, source.layers
+        self.label_sets: Mapping[str, tuple[str, ...]] = source.label_sets
+        self.labels = next(iter(self.label_sets.values()), ())
+        self._first = next(iter(self.domains))
         self.counts = {
             split: max(source.count(split, key) for key in self.domains) for split in source.splits
         }
@@ -53,13 +57,19 @@ class Data:
 
         return Facts(
             channels={key: domain.channels for key, domain in self.domains.items()},
-            size=(self._source.size, self._source.size),
+            size=self._source.size,
             labels=len(self.labels),
             images=self.counts["train"],
+            label_sets={name: len(classes) for name, classes in self.label_sets.items()},
         )
 
+    @property
+    def shapes(self) -> list[Size]:
+        """Heights and widths that training batches may have."""
+        return self._source.shapes
+
     def check(self) -> None:
-        """Read all files of own pictures; raise one DataError that names all that are unfit."""
+        """Look through own pictures; raise one DataError that names all that are unfit."""
         lines = self._source.unfit()
         if lines:
             more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
@@ -74,18 +84,17 @@ class Data:
                 )
             )
 
-    def names(self, split: str) -> list[str]:
+    def names(self, split: str) -> Sequence[str]:
         """Return the name of each picture of a split, as it is numbered in batch["index"]."""
         return self._source.names(self._known(split))
 
     @property
     def digest(self) -> str:
         """Changes if pictures are added, removed or come into another split."""
-        names = {split: self.names(split) for split, count in self.counts.items() if count}
-        return hashlib.sha1(repr(names).encode()).hexdigest()
+        return self._source.digest()
 
     def partners(self, split: str) -> bool:
-        """True if a and b of a row of this split show the same thing."""
+        """True if all domains of a row of this split show the same thing."""
         return self._source.partners(self._known(split))
 
     def batches(
@@ -103,22 +112,31 @@ class Data:
 
         Batch n depends on the settings, the seed and n alone. Process `rank` of `world` gets its
         share of the batch of `world * batch` pictures that one process would get. size: pictures
-        of another side than in the settings. Close the iterator to end its thread.
+        with another shorter side than in the settings. Close the iterator to end its thread.
         """
         if batch < 1 or not 0 <= rank < world:
             raise SettingsError(
                 f"batch {batch} must be at least 1 and rank {rank} one of {world} processes"
             )
-        side = self._source.size if size is None else size
-        self._source.check_size(side)
+        side = min(self._source.size) if size is None else size
+        self._source.check_size(scaled(self._source.size, side))
         orders = self._orders(self._known(split), seed)
+        buckets = self._source.buckets(split)
+        mixed = None if buckets is None else BucketOrder(seed, buckets, world * batch)
         own = rank * batch + np.arange(batch)
 
         def make(number: int) -> dict[str, Tensor]:
             positions = number * world * batch + own
             rows = {key: order.rows(positions) for key, order in orders.items()}
             draws = {key: order.draws(positions) for key, order in orders.items()}
-            return self._batch(split, rows, draws, side)
+            shape = self._source.size
+            if mixed is not None:
+                bucket, chosen = mixed.of(number)
+                shape = self._source.shapes[bucket]
+                joined = self._source.partners(split)
+                for key in rows if joined else [self._first]:
+                    rows[key] = chosen[own]
+            return self._batch(split, rows, draws, _like(shape, side, self._source.size))
 
         return prefetch(make, start)
 
@@ -134,7 +152,8 @@ class Data:
     def rows(self, split: str, numbers: Iterable[int]) -> dict[str, Tensor]:
         """Return the pictures of these numbers of a split as one batch, unvaried."""
         chosen = np.fromiter(numbers, np.int64)
-        counts = {key: self._source.count(self._known(split), key) for key in self.domains}
+        keys = (*self.domains, *self.layers)
+        counts = {key: self._source.count(self._known(split), key) for key in keys}
         rows = {key: chosen % count for key, count in counts.items()}
         return self._batch(split, rows, None, self._source.size)
 
@@ -148,15 +167,17 @@ class Data:
         return split
 
     def _orders(self, split: str, seed: int) -> dict[str, Order]:
-        """One common order of partners, or an order for each domain."""
+        """One common order of partners, or an order for each domain; layers go with the first."""
         alone = not self._source.partners(split)
+        streams = {key: stream if alone else 0 for stream, key in enumerate(self.domains)}
+        streams |= dict.fromkeys(self.layers, 0)
         return {
-            key: Order(seed, stream if alone else 0, self._source.count(split, key))
-            for stream, key in enumerate(self.domains)
+            key: Order(seed, stream, self._source.count(split, key))
+            for key, stream in streams.items()
         }
 
     def _batch(
-        self, split: str, rows: dict[str, INTS], draws: dict[str, NDArray] | None, size: int
+        self, split: str, rows: dict[str, INTS], draws: dict[str, NDArray] | None, size: Size
     ) -> dict[str, Tensor]:
         import torch
 
@@ -167,22 +188,44 @@ class Data:
             batch[key] = encode(domain, raw)
             if drawn is not None and self.settings.colour:
                 batch[key] = jitter(batch[key], drawn[:, 3:DRAWS], self.settings.colour)
-            if domain.kind == "labels" and "map" not in batch:
-                batch["map"] = raw[:, 0].astype(np.int64)
-        batch["index"] = rows["a"]
-        label = self._source.label(split, rows["a"])
-        if label is not None:
-            batch["label"] = label
+            if domain.kind == "labels" and "map" not in batch and "map" not in self.layers:
+                batch["map"] = _classes(domain, raw)
+        for key in self.layers:
+            drawn = None if draws is None else draws[key]
+            raw = self._raw(split, key, rows[key], drawn, size)
+            batch[key] = raw.astype(np.float32) if key == "mask" else raw[:, 0].astype(np.int64)
+        batch["index"] = rows[self._first]
+        labels = self._source.labels(split, rows[self._first])
+        if labels is not None:
+            batch["label"] = np.ascontiguousarray(labels[:, 0])
+            if labels.shape[1] > 1:
+                batch["labels"] = labels
         return {key: torch.from_numpy(value) for key, value in batch.items()}
 
-    def _raw(self, split: str, key: str, rows: INTS, draws: NDArray | None, size: int) -> NDArray:
-        """Stored integers of pictures, cropped and mirrored by their draws."""
+    def _raw(self, split: str, key: str, rows: INTS, draws: NDArray | None, size: Size) -> NDArray:
+        """Stored numbers of pictures, cropped and mirrored by their draws."""
         places = draws[:, 1:3] if draws is not None and self.settings.crop == "random" else None
         raw = self._source.pictures(split, key, rows, places, size)
         if draws is not None and self.settings.flip:
             mirrored = draws[:, 0] < 0.5
             raw[mirrored] = raw[mirrored][..., ::-1]
         return raw
+
+
+def _like(shape: Size, side: int, nominal: Size) -> Size:
+    """A shape as much larger or smaller as `side` is than the shorter side of `nominal`."""
+    factor = side / min(nominal)
+    return round(shape[0] * factor), round(shape[1] * factor)
+
+
+def _classes(domain: Domain, raw: NDArray) -> INTS:
+    """Class numbers [B, H, W]; -1 where there is none."""
+    numbers = raw[:, 0].astype(np.int64)
+    return (
+        numbers
+        if domain.unlabelled is None
+        else np.where(numbers == domain.unlabelled, -1, numbers)
+    )
 
 
 __all__ = ["Data", "Domain"]

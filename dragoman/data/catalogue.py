@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from dragoman.errors import SettingsError
+
 Kind = Literal["photo", "drawing", "labels", "values"]
 Depth = Literal["uint8", "uint16", "int16", "float32"]
 Alpha = Literal["white", "keep", "refuse"]
@@ -148,3 +150,27 @@ OPENMOJI = Family(
 
 DATASETS: dict[str, Family] = {family.name: family for family in (EARTH, OPENMOJI)}
 EDITIONS: dict[str, Edition] = {k: v for f in DATASETS.values() for k, v in f.editions.items()}
+
+
+def stacks(family: Family, names: list[str]) -> dict[str, Domain]:
+    """Return the domains a and b, or only image, of names such as "relief" or "relief+satellite".
+
+    Raises SettingsError for layers that cannot be stacked: label maps, or of different depths.
+    """
+    keys = ("a", "b") if len(names) == 2 else ("image",)
+    return {key: _stack(family, name) for key, name in zip(keys, names, strict=True)}
+
+
+def _stack(family: Family, name: str) -> Domain:
+    layers = [family.domains[part] for part in name.split("+")]
+    if len(layers) == 1:
+        return layers[0]
+    if any(layer.kind == "labels" for layer in layers) or len({x.dtype for x in layers}) > 1:
+        raise SettingsError(
+            f"the layers of {name} cannot be stacked: label maps cannot, nor layers of different "
+            "depths"
+        )
+    low = tuple(end for layer in layers for end in layer.low)
+    high = tuple(end for layer in layers for end in layer.high)
+    channels = sum(layer.channels for layer in layers)
+    return Domain(name, "values", channels, dtype=layers[0].dtype, low=low, high=high)

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.cache import built, require
-from dragoman.data.catalogue import EARTH, Edition
+from dragoman.data.catalogue import EARTH, Edition, stacks
 from dragoman.data.settings import DataSettings
+from dragoman.data.sizes import Size
 from dragoman.data.source import Source, reduce
 
 BLOCK, GUARD = 300, 22  # pixels; no tile crosses the border of a block of 20 degrees
@@ -28,23 +29,27 @@ def earth_folder() -> Path:
 
 
 class Earth(Source):
-    """Two layers of the Earth in tiles of one edition."""
+    """One or two layers of the Earth, or stacks of layers, in tiles of one edition."""
 
     def __init__(self, name: str, edition: Edition, domains: list[str], settings: DataSettings):
         from dragoman.data.earth_build import LAND_UNIT
 
         self.edition, self._unpaired = edition, settings.pairing == "unpaired"
-        self.name = "-".join([name, *domains, *(["unpaired"] if self._unpaired else [])])
-        self.size = settings.size or edition.size
-        self.tile = edition.tile
+        self.name = "-".join([name, *(d.replace("+", "_") for d in domains), *(["unpaired"] if self._unpaired else [])])
+        side = settings.size or edition.size
+        self.size, self.tile = (side, side), edition.tile
+        self.shapes = [self.size]
         self.check_size(self.size)
-        self.domains = {k: EARTH.domains[d] for k, d in zip("ab", domains, strict=True)}
+        self.domains = stacks(EARTH, domains)
         if edition.dense:
             self.splits = (*Source.splits, "val_dense", "test_dense")
         folder = earth_folder()
         self._sums = np.asarray(np.load(folder / "land_sums.npy", mmap_mode="r"))
         self._least = LEAST_LAND * LAND_UNIT * edition.tile**2
-        self._tiles = {k: self._windows(folder, d.name) for k, d in self.domains.items()}
+        self._tiles = {
+            key: [self._windows(folder, layer) for layer in domain.name.split("+")]
+            for key, domain in self.domains.items()
+        }
         self._positions = {split: self._grid(split) for split in self.splits}
 
     def _windows(self, folder: Path, layer: str) -> NDArray:
@@ -79,7 +84,7 @@ class Earth(Source):
         tiles = self._positions[split]
         if not self._unpaired or split != "train":
             return tiles
-        return tiles[(tiles // BLOCK).sum(1) % 2 == "ab".index(key)]
+        return tiles[(tiles // BLOCK).sum(1) % 2 == list(self.domains).index(key)]
 
     def _moved(self, corners: INTS, places: NDArray[np.float64]) -> INTS:
         """Move tiles by up to half a stride within their blocks, unless that loses the land."""
@@ -99,18 +104,20 @@ class Earth(Source):
         return not self._unpaired or split != "train"
 
     def pictures(
-        self, split: str, key: str, rows: INTS, places: NDArray[np.float64] | None, size: int
+        self, split: str, key: str, rows: INTS, places: NDArray[np.float64] | None, size: Size
     ) -> NDArray:
-        """Return tiles [B, C, size, size], moved by `places` if given."""
+        """Return tiles [B, C, *size], moved by `places` if given."""
         corners = self._corners(split, key)[rows]
         if places is not None:
             corners = self._moved(corners, places)
-        tiles = self._tiles[key][corners[:, 0], corners[:, 1]]
-        return reduce(tiles, size, self.domains[key].kind)
+        y, x = corners.T
+        layers = [windows[y, x] for windows in self._tiles[key]]
+        tiles = layers[0] if len(layers) == 1 else np.concatenate(layers, 1)
+        return reduce(tiles, min(size), self.domains[key].kind)
 
     def names(self, split: str) -> list[str]:
         """Return latitude and longitude of the middle of each tile, as 45.2N120.5W."""
-        middle = (self._corners(split, "a") + self.edition.tile / 2) / 15
+        middle = (self._corners(split, next(iter(self.domains))) + self.edition.tile / 2) / 15
         named = []
         for lat, lon in zip(60 - middle[:, 0], middle[:, 1] - 180, strict=True):
             named.append(

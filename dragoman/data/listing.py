@@ -20,10 +20,16 @@ def list_datasets() -> str:
     blocks = [_described(family) for family in DATASETS.values()]
     blocks.append(
         "own pictures\n"
-        "  use      --data DIR          with trainA and trainB (also valA, testA ...; or train/A)\n"
-        "           --data DIR_A,DIR_B  two folders\n"
+        "  use      --data DIR            with trainA and trainB (also valA, testA ...; or train/A)\n"
+        "           --data DIR_A,DIR_B    two folders; DIR_1+DIR_2,DIR_B stacks channels\n"
+        "           --data FILE.csv       a manifest, also .jsonl; --columns says which is what\n"
+        "           --data DIR            of tar shards; a folder per class; single pictures\n"
+        "           --data DIR --layout side_by_side     a and b in one file\n"
+        "           --data hf:DIR         a data set of Hugging Face\n"
         "  pairing  files of equal name are pairs; --pairing unpaired for pictures that are none\n"
-        "  formats  8-bit PNG, JPEG, WebP, BMP, TIFF; grey stays grey, transparency becomes white"
+        "  formats  PNG, JPEG, WebP, BMP, TIFF, NPY, NPZ of 8 and 16 bits and float32, 1 to 64\n"
+        "           channels\n"
+        "  more     docs/data.md; 'dragoman check DATA' looks through them"
     )
     return "\n\n".join(blocks)
 

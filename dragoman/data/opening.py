@@ -1,5 +1,6 @@
 """From the text of the setting `data` to an opened data set."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from dragoman.data.batches import Data
@@ -8,6 +9,9 @@ from dragoman.data.settings import DataSettings
 from dragoman.data.source import Source
 from dragoman.errors import DataError, SettingsError, choose, did_you_mean
 
+# Settings that say how own files are to be understood; embedded sets know that of themselves.
+OWN = ("columns", "labels", "kind", "classes", "unlabelled", "range", "unit", "alpha", "shown")
+
 
 def open_data(settings: DataSettings) -> Data:
     """Open the data set that the settings name; builds the cache of an embedded one if needed.
@@ -15,32 +19,33 @@ def open_data(settings: DataSettings) -> Data:
     Raises SettingsError for names or settings that cannot be, DataError if pictures or packages
     are missing.
     """
+    source = embedded(settings)
+    if source is None:
+        from dragoman.data.files import Files
+        from dragoman.data.tables import open_table
+
+        source = Files(open_table(settings), settings)
+    return Data(settings, source)
+
+
+def embedded(settings: DataSettings) -> Source | None:
+    """Return the embedded data set that the settings name, or None if they name own pictures."""
     text = settings.data
     head, colon, rest = text.partition(":")
-    if head in EDITIONS and not Path(text).is_dir():
-        return Data(settings, _embedded(settings, head, rest))
-    if head in DATASETS and not Path(text).is_dir():
+    if Path(text).exists():
+        return None
+    if head not in {*EDITIONS, *DATASETS}:
+        if colon and (near := did_you_mean(head, EDITIONS)):
+            raise DataError(
+                f"--data '{head}' is neither an embedded data set nor a folder{near}; "
+                f"known: {', '.join(EDITIONS)}"
+            )
+        return None
+    if head in DATASETS:
         raise SettingsError(
             f"the data set '{head}' comes in several sizes: {', '.join(DATASETS[head].editions)}"
         )
-    folders = [Path(text)] if Path(text).is_dir() else [Path(p) for p in text.split(",")]
-    missing = [str(folder) for folder in folders if not folder.is_dir()]
-    if len(folders) > 2 or (missing and (colon or len(folders) == 1)):
-        raise DataError(_unknown(head if colon else text))
-    if missing:
-        raise DataError(f"the folder {missing[0]} of --data {text} does not exist")
-    from dragoman.data.folders import Folders
-
-    return Data(settings, Folders(folders, settings))
-
-
-def _unknown(word: str) -> str:
-    known = [*EDITIONS]
-    return (
-        f"--data '{word}' is neither an embedded data set nor a folder{did_you_mean(word, known)}; "
-        f"known: {', '.join(known)}; own pictures are given as DIR (with trainA and trainB) "
-        "or as DIR_A,DIR_B"
-    )
+    return _embedded(settings, head, rest)
 
 
 def _embedded(settings: DataSettings, name: str, rest: str) -> Source:
@@ -50,18 +55,27 @@ def _embedded(settings: DataSettings, name: str, rest: str) -> Source:
     edition = EDITIONS[name]
     family = DATASETS[edition.family]
     domains = [part.strip() for part in rest.split(",") if part.strip()]
-    for domain in domains:
-        choose(f"domain of {name}", domain, family.domains)
-    if len(domains) != 2 or domains[0] == domains[1]:
+    if len(domains) not in (1, 2) or len(set(domains)) != len(domains):
         first = list(family.domains)
         raise SettingsError(
             f"--data {settings.data} needs two different domains, such as {name}:{first[0]},"
-            f"{first[1]}; {name} has {', '.join(first)}"
+            f"{first[1]}, or one; {name} has {', '.join(first)}"
         )
+    for layer in "+".join(domains).split("+"):
+        choose(f"domain of {name}", layer, family.domains)
+    _refuse_own(settings, name)
+    if edition.family == "earth":
+        return Earth(name, edition, domains, settings)
+    return OpenMoji(name, edition, domains, settings)
+
+
+def _refuse_own(settings: DataSettings, name: str) -> None:
+    """Raise SettingsError for settings that have no meaning for an embedded set."""
+    defaults = {field.name: field.default for field in fields(DataSettings)}
     if settings.load_size is not None:
         raise SettingsError(
             f"--load_size resizes own pictures; {name} has a fixed scale, leave it out"
         )
-    if edition.family == "earth":
-        return Earth(name, edition, domains, settings)
-    return OpenMoji(name, edition, domains, settings)
+    for setting in (*OWN, "layout", "aspect", "fit"):
+        if getattr(settings, setting) != defaults[setting]:
+            raise SettingsError(f"--{setting} is for own pictures, not for {name}; leave it out")

@@ -11,7 +11,7 @@ INTS = NDArray[np.int64]
 
 DRAWS = 6  # mirror, two for the place of the crop, brightness, contrast, saturation
 _BLOCK = 4096  # draws are made for so many positions at once, since a generator costs 20 us
-_SHUFFLE, _VARY = 0, 1
+_SHUFFLE, _VARY, _MIX = 0, 1, 2
 
 
 class Order:
@@ -56,6 +56,41 @@ class Order:
             generator = np.random.default_rng([*self._key, _VARY, number])
             self._blocks[number] = generator.random((_BLOCK, DRAWS))
         return self._blocks[number]
+
+
+class BucketOrder:
+    """Endless batches whose pictures are all of one bucket, and which pictures they hold.
+
+    Every epoch shuffles the pictures, fills batches within each bucket (the last one of a bucket
+    is filled up from its beginning) and shuffles the batches. batch: pictures of all processes.
+    """
+
+    def __init__(self, seed: int, buckets: INTS, batch: int) -> None:
+        self._seed, self._buckets, self._batch = seed, buckets, batch
+        counts = np.bincount(buckets)
+        self.per_epoch = int((-(-counts // batch)).sum())
+        self._epochs: dict[int, tuple[INTS, INTS]] = {}
+
+    def of(self, number: int) -> tuple[int, INTS]:
+        """Return the bucket of a batch and the pictures in it, [batch]."""
+        epoch, place = divmod(number, self.per_epoch)
+        if epoch not in self._epochs:
+            _forget_oldest(self._epochs)
+            self._epochs[epoch] = self._epoch(epoch)
+        kinds, rows = self._epochs[epoch]
+        return int(kinds[place]), rows[place]
+
+    def _epoch(self, epoch: int) -> tuple[INTS, INTS]:
+        generator = np.random.default_rng([self._seed, _MIX, epoch])
+        shuffled = generator.permutation(len(self._buckets))
+        kinds, rows = [], []
+        for bucket in np.unique(self._buckets):
+            own = shuffled[self._buckets[shuffled] == bucket]
+            batches = -(-len(own) // self._batch)
+            rows.append(np.resize(own, (batches, self._batch)))
+            kinds.append(np.full(batches, bucket))
+        mixed = generator.permutation(self.per_epoch)
+        return np.concatenate(kinds)[mixed], np.concatenate(rows)[mixed]
 
 
 def _forget_oldest(kept: dict) -> None:

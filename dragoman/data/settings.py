@@ -7,7 +7,7 @@ from dragoman.errors import SettingsError
 from dragoman.settings import knob
 
 Layout = Literal["auto", "pairs", "side_by_side", "classes", "single", "manifest", "shards", "hf"]
-Fit = Literal["crop", "resize", "pad", "buckets"]
+Fit = Literal["crop", "native", "resize", "pad", "buckets"]
 MEGAPIXELS = 80.0  # of one picture, unless a setting says otherwise
 
 
@@ -63,8 +63,8 @@ class DataSettings:
     aspect: str = knob("1:1", "own pictures: width to height of the training pictures, as 4:3")
     fit: Fit = knob(
         "crop",
-        "own pictures come to size by: crop (after load_size), resize (distorts), pad (mirrored), "
-        "buckets (batches of several aspects, each picture in the nearest)",
+        "own pictures come to size by: crop (after load_size), native (cut out at their own scale), "
+        "resize (distorts), pad (mirrored), buckets (batches of several aspects)",
     )
     load_size: int | None = knob(
         None,
@@ -108,8 +108,8 @@ def by_key(name: str, text: str | None, keys: tuple[str, ...]) -> dict[str, str]
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or key not in keys or not value or key in found:
             raise SettingsError(
-                f"--{name} '{part}' must be VALUE for all pictures, or {keys[0]}=VALUE with keys of "
-                f"{', '.join(keys)}, apart by commas, each once"
+                f"--{name} '{part}' must be VALUE for all pictures, or {keys[0]}=VALUE with keys "
+                f"of {', '.join(keys)}, apart by commas, each once"
             )
         found[key] = value
     return found

@@ -1,32 +1,40 @@
-"""What every data set offers: pictures by number, as the integers in which they are stored."""
+"""What every data set offers: pictures by number, as they are stored."""
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.catalogue import Domain
+from dragoman.data.sizes import Size
+from dragoman.data.table import SPLITS
 from dragoman.errors import SettingsError
 
 
 class Source(ABC):
-    """Pictures of two domains, a and b, in splits.
+    """Pictures by batch key, in splits.
 
-    domains: by batch key. size: side of the pictures in pixels. tile: stored side, which sizes
-    must divide; 0 if pictures come in any size. labels: names of the classes of whole pictures,
-    if there are any.
+    domains: of the picture keys, such as a and b. layers: further keys, of PIXEL_KEYS, whose
+    numbers belong to the same pixels. size: height and width of the pictures in pixels. shapes:
+    all sizes that training batches may have. tile: stored side, which sizes must divide; 0 if
+    pictures come in any size. label_sets: names of the classes of whole pictures, by label set.
     """
 
     name: str
-    size: int
+    size: Size
+    shapes: list[Size]
     tile: int = 0
     domains: dict[str, Domain]
-    splits: tuple[str, ...] = ("train", "val", "test")
-    labels: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    splits: tuple[str, ...] = SPLITS
+    label_sets: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     @abstractmethod
     def count(self, split: str, key: str) -> int:
-        """Return how many pictures a domain has in a split."""
+        """Return how many pictures a key has in a split."""
 
     @abstractmethod
     def pictures(
@@ -35,38 +43,49 @@ class Source(ABC):
         key: str,
         rows: NDArray[np.int64],
         places: NDArray[np.float64] | None,
-        size: int,
+        size: Size,
     ) -> NDArray:
-        """Return the pictures of these numbers as integers, [B, C, size, size].
+        """Return the pictures of these numbers as stored, [B, planes, *size].
 
-        Label maps and heights have C = 1. places: [B, 2] in [0, 1), where to crop (down, right);
-        None for the fixed place.
+        Label maps and pixel layers have one plane. places: [B, 2] in [0, 1), where to crop (down,
+        right); None for the fixed place.
         """
 
     @abstractmethod
-    def names(self, split: str) -> list[str]:
-        """Return a name for each picture of domain a."""
+    def names(self, split: str) -> Sequence[str]:
+        """Return a name for each picture of the first domain."""
 
     def partners(self, split: str) -> bool:
-        """True if a and b of one number show the same thing."""
+        """True if pictures of one number show the same thing in all domains."""
         return True
 
-    def label(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """Return the class of these pictures of domain a, if the set has such."""
+    def labels(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the classes of these pictures of the first domain, [B, label sets], if any."""
         return None
 
-    def check_size(self, size: int) -> None:
-        """Raise SettingsError if pictures cannot be had in this size."""
-        if size < 1 or (self.tile and self.tile % size):
-            fits = [str(n) for n in range(8, self.tile + 1) if self.tile % n == 0]
-            raise SettingsError(
-                f"size {size} does not divide the {self.tile} pixels of {self.name}; "
-                f"use {', '.join(fits)}"
-            )
+    def buckets(self, split: str) -> NDArray[np.int64] | None:
+        """Return which of `shapes` each picture of a split goes to; None if all have one size."""
+        return None
 
     def unfit(self) -> list[str]:
         """Return a line, with file and reason, for everything that cannot be used."""
         return []
+
+    def digest(self) -> str:
+        """Return a hash that changes if pictures are added, removed or come into another split."""
+        counted = [s for s in self.splits if self.count(s, next(iter(self.domains)))]
+        names = {split: list(self.names(split)) for split in counted}
+        return hashlib.sha1(repr(names).encode()).hexdigest()
+
+    def check_size(self, size: Size) -> None:
+        """Raise SettingsError if pictures cannot be had in this size."""
+        side = min(size)
+        if side < 1 or (self.tile and (self.tile % side or size[0] != size[1])):
+            fits = [str(n) for n in range(8, self.tile + 1) if self.tile % n == 0]
+            raise SettingsError(
+                f"size {side} does not divide the {self.tile} pixels of {self.name}; "
+                f"use {', '.join(fits)}"
+            )
 
 
 def reduce(pictures: NDArray, size: int, kind: str) -> NDArray:

@@ -1,7 +1,8 @@
 """What every layout of own pictures offers: which bytes belong to which batch key and row."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class Table(ABC):
     keys: tuple[str, ...]
     splits: tuple[str, ...] = SPLITS
     halves: dict[str, str]
+    kinds: Mapping[str, str] = MappingProxyType({})
     label_sets: dict[str, tuple[str, ...]]
     problems: list[str]
 

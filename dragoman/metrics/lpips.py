@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from dragoman.errors import DataError, choose
 from dragoman.metrics.metric import Metric, at_least, unit_range
 from dragoman.networks import alexnet, vgg
+from dragoman.networks.frozen_features import as_colour, per_one
 from dragoman.weights import FOLDER, read_weights
 
 WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
@@ -20,11 +21,11 @@ TINY = 1e-10  # the official epsilon beside the norm
 
 
 class LPIPS(nn.Module):
-    """Distance of pictures [B, 3 or 1, H, W] in [-1, 1]; equal to the official network in float32.
+    """Distance of pictures [B, C, H, W] in [-1, 1]; equal to the official network in float32.
 
     backbone: "alex" (AlexNet, weights in the package, sides from 31 px) or "vgg" (VGG16, sides
     from 16 px), whose weights are read from `vgg_file`: safetensors in torchvision's naming.
-    Pictures of one channel are repeated to three. Never learns; gradients reach the pictures and
+    Pictures of other than three channels follow the rule of `as_colour`. Never learns; gradients reach the pictures and
     are finite, also where all activations are zero. Smaller pictures are refused and not
     enlarged, since that would be another measure under the same name. Raises DataError,
     FileError.
@@ -58,7 +59,8 @@ class LPIPS(nn.Module):
 
     def layers(self, x: Tensor, y: Tensor) -> Tensor:
         """Return what each of the five layers adds to the distance: [B, 5]."""
-        return torch.stack([part.mean((1, 2, 3)) for part in self._differences(x, y)], dim=1)
+        parts = [part.mean((1, 2, 3)) for part in self._differences(x, y)]
+        return per_one(torch.stack(parts, dim=1), len(x))
 
     def map(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the distance of every pixel, [B, 1, H, W], the layers enlarged bilinearly."""
@@ -66,14 +68,14 @@ class LPIPS(nn.Module):
             interpolate(part, x.shape[-2:], mode="bilinear", align_corners=False)
             for part in self._differences(x, y)
         ]
-        return torch.stack(enlarged).sum(0)
+        return per_one(torch.stack(enlarged).sum(0), len(x))
 
     def _differences(self, x: Tensor, y: Tensor) -> list[Tensor]:
         """The weighted squared difference of the normalised activations, [B, 1, h, w] a layer."""
         self._check(x, y)
         # the distance is a small difference of large numbers: never in half precision
         with torch.autocast(x.device.type, enabled=False):
-            both = torch.cat([x.float(), y.float()]).expand(-1, 3, -1, -1)
+            both = as_colour(torch.cat([x.float(), y.float()]))
             activations = self.network((both - self.shift) / self.scale).values()
             return [
                 self._difference(activation, self.get_buffer(f"linear{layer}"))
@@ -92,8 +94,6 @@ class LPIPS(nn.Module):
             raise DataError(
                 f"LPIPS compares pictures of one shape, not {list(x.shape)} with {list(y.shape)}"
             )
-        if x.shape[1] not in (1, 3):
-            raise DataError(f"LPIPS judges pictures of 1 or 3 channels, not {x.shape[1]}")
         at_least(SMALLEST[self.backbone], x, "LPIPS")
 
 
@@ -105,11 +105,12 @@ def _alex(device: str) -> LPIPS:
 def lpips(fake: Tensor, real: Tensor) -> Tensor:
     """LPIPS with AlexNet: [B], 0 if equal; the weights are read at the first call.
 
-    Raises DataError for pictures below 31 px or of other than 1 or 3 channels.
+    Raises DataError for pictures below 31 px.
     """
     fake, real = unit_range(fake, real)
     network = _alex(str(fake.device))
-    few = max(1, 2**22 // fake[0, 0].numel())  # about 1.5 GB of activations at a time
+    seen = fake[0, 0].numel() * (1 if fake.shape[1] == 3 else fake.shape[1])
+    few = max(1, 2**22 // seen)  # about 1.5 GB of activations at a time
     pairs = zip(fake.split(few), real.split(few), strict=True)
     return torch.cat([network(2 * one - 1, 2 * other - 1) for one, other in pairs])
 
@@ -120,5 +121,5 @@ LPIPS_ALEX = Metric(
     "low",
     lpips,
     "LPIPS v0.1 with AlexNet on pictures in [-1, 1] at their own size, one channel repeated "
-    "to three, mean over pictures",
+    "to three, of other than three channels the mean over each as grey, mean over pictures",
 )

@@ -53,3 +53,24 @@ def imagenet(pictures: Tensor) -> Tensor:
     mean = torch.tensor((0.485, 0.456, 0.406), device=pictures.device, dtype=pictures.dtype)
     deviation = torch.tensor((0.229, 0.224, 0.225), device=pictures.device, dtype=pictures.dtype)
     return ((pictures + 1) / 2 - mean[:, None, None]) / deviation[:, None, None]
+
+
+def as_colour(pictures: Tensor) -> Tensor:
+    """Bring pictures [B, C, H, W] of any channels to what colour networks see: [B * n, 3, H, W].
+
+    The one rule for measures and losses on perceptual features: three channels are a colour
+    picture (n = 1); one channel is repeated to three (n = 1); of any other number each channel is
+    a grey picture of its own (n = C), and what is measured is averaged over them with `per_one`.
+    """
+    channels = pictures.shape[1]
+    if channels == 3:
+        return pictures
+    return pictures.reshape(-1, 1, *pictures.shape[2:]).expand(-1, 3, -1, -1)
+
+
+def per_one(values: Tensor, count: int) -> Tensor:
+    """Average what was measured of `as_colour` pictures over those of each picture.
+
+    values: [B * n, ...], count: B; returns [B, ...].
+    """
+    return values.unflatten(0, (count, -1)).mean(1)

@@ -1,0 +1,149 @@
+"""The classes of single pictures, from a CSV file with a row for each."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.data.file_table import Column, FileTable
+from dragoman.data.label_sets import LabelColumn, finish
+from dragoman.data.manifest import columns_by_key
+from dragoman.data.manifest_rows import shorten
+from dragoman.data.names import Names, matched
+from dragoman.data.records import Records, open_records
+from dragoman.data.scan import SUFFIXES
+from dragoman.data.settings import DataSettings
+from dragoman.data.splits import INTS
+from dragoman.data.table import UNKNOWN
+from dragoman.errors import DataError
+
+FILE = "file"  # the column with the paths of pictures
+
+
+def add_labels(table: FileTable, folder: Path, settings: DataSettings) -> None:
+    """Give the pictures below a folder the classes that the file settings.labels says.
+
+    Pictures without row, and empty cells, are of unknown class. Rows that name no picture become
+    problems. Raises DataError if the file cannot be read or lacks columns.
+    """
+    path = Path(str(settings.labels))
+    if not path.is_file():
+        raise DataError(f"--labels {path} is no file; it must be a CSV with a column '{FILE}'")
+    records = open_records(path)
+    column, sets = _columns(records, settings)
+    labels = {name: LabelColumn(f"column '{name}' of {path}") for name in sets}
+    rows = _Rows()
+    for line, (file, *words) in records.rows([column, *sets]):
+        if not isinstance(file, str) or not file or any(isinstance(word, list) for word in words):
+            records.problem(line, f"'{column}' must name a picture, and each class be one text")
+            continue
+        rows.add(line, file)
+        for each, word in zip(labels.values(), words, strict=True):
+            each.add(str(word))
+    classes, numbers = finish(labels)
+    found = rows.found(table, folder, records)
+    known = np.vstack([numbers, np.full((1, len(sets)), UNKNOWN, np.int32)])  # row -1 is unknown
+    table.set_labels(classes, {split: known[own] for split, own in found.items()})
+    table.problems += records.all_problems()
+
+
+def _columns(records: Records, settings: DataSettings) -> tuple[str, list[str]]:
+    """The column of files and those of label sets, as named or else all others."""
+    given = columns_by_key(settings.columns, (FILE, "label")) if settings.columns else {}
+    file = given.get(FILE, [FILE])[0]
+    records.need([file], f"name that of the pictures with --columns {FILE}=COLUMN")
+    sets = given.get("label") or [column for column in records.columns if column != file]
+    records.need(sets, "name those of classes with --columns label=COLUMN")
+    if not sets:
+        raise DataError(f"{records.path} has no column of classes beside '{file}'; add one")
+    return file, sets
+
+
+class _Rows:
+    """The pictures that rows name, with or without their suffix."""
+
+    def __init__(self) -> None:
+        self._stems: list[bytes] = []
+        self._endings = array("h")  # number of the suffix in _known
+        self._lines = array("q")
+        self._known: dict[str, int] = {"": 0}
+
+    def add(self, line: int, file: str) -> None:
+        """Take the path of a picture."""
+        stem, dot, ending = file.removeprefix("./").rpartition(".")
+        ending = f".{ending}" if dot and f".{ending}".lower() in SUFFIXES else ""
+        stem = stem if ending else file.removeprefix("./")
+        self._stems.append(stem.replace("\n", " ").encode("utf-8", "replace"))
+        self._endings.append(self._known.setdefault(ending, len(self._known)))
+        self._lines.append(line)
+
+    def found(self, table: FileTable, folder: Path, records: Records) -> dict[str, INTS]:
+        """Return, for each picture of each split, the number of its row, or -1."""
+        order = np.array(sorted(range(len(self._stems)), key=self._stems.__getitem__), np.int64)
+        names = Names.of([self._stems[row] for row in order])
+        same = [one == other for one, other in pairwise(names.encoded())]
+        again = np.array([False, *same][: len(order)], bool)
+        self._tell(records, order[again], "is named a second time; remove one of the rows")
+        order, names = order[~again], names.take(np.flatnonzero(~again))
+        columns = [table.files[split]["image"][0] for split in table.splits]
+        target, several = _targets(names, columns, folder)
+        self._tell(
+            records,
+            order[several],
+            f"is the name of pictures in several splits; write the path from {folder} on",
+        )
+        lost = (target < 0) & ~several
+        self._tell(records, order[lost], f"is no picture of {folder}; mend the path")
+        given = np.frombuffer(self._endings, np.int16)[order]
+        wrong = (target >= 0) & (given > 0) & (given != self._suffixes(columns)[target])
+        self._tell(records, order[wrong], "has another suffix than the picture of this name")
+        target[wrong] = -1
+        _, first = np.unique(target, return_index=True)
+        twice = np.ones(len(target), bool)
+        twice[first] = target[first] < 0
+        twice &= target >= 0
+        self._tell(records, order[twice], "is named a second time; remove one of the rows")
+        rows = np.full(sum(map(len, columns)), -1)
+        sound = (target >= 0) & ~twice
+        rows[target[sound]] = order[sound]
+        parts = np.split(rows, np.cumsum([len(column) for column in columns])[:-1])
+        return dict(zip(table.splits, parts, strict=True))
+
+    def _suffixes(self, columns: list[Column]) -> NDArray[np.int64]:
+        """For each picture the number of its suffix in _known, -1 if no row has such."""
+        numbers = [np.array([self._known.get(e, -1) for e in c.endings])[c.codes] for c in columns]
+        return np.concatenate(numbers)
+
+    def _tell(self, records: Records, rows: INTS, words: str) -> None:
+        for row in np.sort(rows).tolist():
+            records.problem(self._lines[row], f"{shorten(self._stems[row].decode())} {words}")
+
+
+def _targets(names: Names, columns: list[Column], folder: Path) -> tuple[INTS, NDArray[np.bool_]]:
+    """For each name the picture it means, counted through all columns, or -1; and if several.
+
+    A name is a path from `folder` on, or else from the folder of its split on.
+    """
+    target, several = np.full(len(names), -1), np.zeros(len(names), bool)
+    starts = np.cumsum([0, *map(len, columns)])
+    for short in (False, True):
+        candidate, hits = np.full(len(names), -1), np.zeros(len(names), int)
+        for column, start in zip(columns, starts, strict=False):
+            inner = os.path.relpath(column.root, folder)
+            prefix = "" if inner == "." else f"{inner}/"
+            if short and not prefix:
+                continue
+            low, high = (0, len(names)) if short else names.under(prefix)
+            keys = names[low:high].cut(front=0 if short else len(prefix.encode()))
+            own, theirs = matched([column.names, keys])
+            candidate[low + theirs] = start + own
+            hits[low + theirs] += 1
+        fresh = target < 0
+        target[fresh & (hits == 1)] = candidate[fresh & (hits == 1)]
+        several |= fresh & (hits > 1)
+    return target, several

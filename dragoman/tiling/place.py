@@ -1,0 +1,147 @@
+"""Where in the whole picture the network works just now, and which call of which layer it is."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+
+from dragoman.system import Batch, System
+
+Call = tuple[str, int, int]  # a layer's name, the round, and how often it was called before in it
+
+
+class Box(NamedTuple):
+    """A part of a picture: rows from y0 up to y1, columns from x0 up to x1."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.y1 - self.y0
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.x1 - self.x0
+
+    def within(self, other: "Box", rows: int, columns: int) -> "Box":
+        """The same part on a map of rows x columns that shows the `other` one."""
+
+        def place(line: int, first: int, size: int, lines: int) -> int:
+            return (line - first) * lines // size
+
+        return Box(
+            place(self.y0, other.y0, other.height, rows),
+            place(self.y1, other.y0, other.height, rows),
+            place(self.x0, other.x0, other.width, columns),
+            place(self.x1, other.x0, other.width, columns),
+        )
+
+
+@dataclass
+class Place:
+    """State of a running `generate`.
+
+    window: the part of the whole picture that it is given; None: the whole.
+    core: the part of the window of which it has all that it needs.
+    whole: height and width of the whole picture.
+    """
+
+    window: Box | None = None
+    core: Box | None = None
+    whole: tuple[int, int] = (0, 0)
+    pictures: int = 1
+    given: tuple[int, int] = (1, 1)  # height and width of the batch
+    entries: Counter[str] = field(default_factory=Counter)
+    rounds: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def begin(self, pictures: Tensor) -> None:
+        """`generate` starts on a batch."""
+        self.pictures, self.given = len(pictures), (pictures.shape[-2], pictures.shape[-1])
+        for counter in (self.entries, self.rounds, self.calls):
+            counter.clear()
+
+    def enter(self, network: str, pictures: int) -> None:
+        """One of the system's networks starts on so many pictures of the batch.
+
+        A system that runs its pictures one by one enters a network once for each: that is one
+        round, so that a layer's n-th call is the same for every picture.
+        """
+        self.rounds[network] = self.entries[network] * pictures // max(self.pictures, 1)
+        self.entries[network] += 1
+        for name in [name for name in self.calls if name.split(".")[0] == network]:
+            del self.calls[name]
+
+    def call(self, layer: str) -> Call:
+        """Name the call of a layer that starts now."""
+        count = self.calls[layer]
+        self.calls[layer] += 1
+        return layer, self.rounds[layer.split(".")[0]], count
+
+    def origin(self, rows: int, columns: int) -> tuple[int, int]:
+        """First row and column, on the whole picture's map, of a layer's map of rows x columns."""
+        if self.window is None:
+            return 0, 0
+        box, (height, width) = self.window, self.given
+        return box.y0 * rows // height, box.x0 * columns // width
+
+
+Forward = Callable[..., Any]
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+
+
+@contextmanager
+def watching(
+    system: System, forwards: Mapping[str, Callable[[nn.Module, Place], Forward]]
+) -> Generator[Place]:
+    """Within it, the named layers run other forwards, and Place tells where `generate` is.
+
+    A system is lent to one thread at a time; others wait.
+    """
+    place = Place()
+    with _LOCKS.setdefault(system, threading.RLock()), ExitStack() as stack:
+        for name, make in forwards.items():
+            layer = system.get_submodule(name)
+            stack.enter_context(_replaced(layer, "forward", make(layer, place)))
+        for name, network in system.named_children():
+            hook = network.register_forward_pre_hook(partial(_enter, place, name))
+            stack.callback(hook.remove)
+        generate = system.generate
+
+        def begin(batch: Batch, *args: Any, **kwargs: Any) -> Tensor:
+            place.begin(batch[system.source])
+            return generate(batch, *args, **kwargs)
+
+        stack.enter_context(_replaced(system, "generate", begin))
+        yield place
+
+
+def _enter(place: Place, name: str, network: nn.Module, args: tuple[Any, ...]) -> None:
+    first = args[0] if args and isinstance(args[0], Tensor) else None
+    place.enter(name, place.pictures if first is None or not first.dim() else len(first))
+
+
+@contextmanager
+def _replaced(owner: nn.Module, name: str, function: Forward) -> Generator[None]:
+    """Let one object have another method for a while."""
+    own = vars(owner)
+    had, before = name in own, own.get(name)
+    own[name] = function
+    try:
+        yield
+    finally:
+        if had:
+            own[name] = before
+        else:
+            own.pop(name, None)

@@ -1,0 +1,107 @@
+"""Runs a system over a picture of any size, piece by piece, in bounded memory."""
+
+from functools import cached_property
+
+import torch
+
+from dragoman.system import System
+from dragoman.tiling.layout import Read
+from dragoman.tiling.passage import LARGEST, SMALLEST, Passage, Progress, Say, Write
+from dragoman.tiling.reach import Margins, Reach, Untileable, receptive_field
+from dragoman.tiling.settings import TileSettings
+
+MEMORY = 512 << 20  # bytes of activations on a CPU; a GPU gives half of what it has left
+OVERHEAD = 2  # times the activations that live at once: what convolutions need besides
+BLENDED = 32  # px of overlap where a tile does not see all that matters
+NONE = Margins(0, 0, 0, 0)
+
+
+class Tiler:
+    """A system made ready for pictures that are too large to be run at once.
+
+    Make one for many pictures: the receptive field is computed once, and a tile for which memory
+    did not suffice is not tried again. `seed` decides the system's noise, as in an untiled run
+    under `steady_noise`.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        device: torch.device | str,
+        settings: TileSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.system, self.device = system, torch.device(device)
+        self.settings, self.seed = settings or TileSettings(), seed
+        self.obstacle = ""  # why it cannot be run in tiles
+
+    @cached_property
+    def reach(self) -> Reach | None:
+        """How far the system sees; None if it must see a picture as a whole."""
+        try:
+            return receptive_field(self.system)
+        except Untileable as error:
+            self.obstacle = str(error)
+            return None
+
+    @property
+    def margins(self) -> Margins:
+        """Pixels that a tile sees around itself: all that matter, unless `context` says less."""
+        return self.reach.margins.at_most(self.settings.context) if self.reach else NONE
+
+    @property
+    def overlap(self) -> int:
+        """Pixels over which tiles are blended."""
+        if self.settings.overlap is not None:
+            return self.settings.overlap
+        return 0 if self.reach is None or self.margins == self.reach.margins else BLENDED
+
+    @cached_property
+    def tile(self) -> int:
+        """Side of a tile in px: as set, or as large as memory allows."""
+        stride = self.system.stride
+        tile = self.settings.tile
+        if tile is None:
+            tile = LARGEST
+            if self.reach is not None:
+                side = (self._memory() / (self.reach.memory * OVERHEAD)) ** 0.5
+                tile = min(max(int(side) - self._around, SMALLEST), LARGEST)
+        return max(tile // stride, 1) * stride
+
+    def fits(self, height: int, width: int) -> bool:
+        """True if a picture is run at once: a tile with its context would take as much memory."""
+        if self.reach is None:
+            return True
+        tile = self.tile + (self._around if self.settings.tile is None else 0)
+        return (
+            height * width <= tile**2 if self.settings.tile is None else max(height, width) <= tile
+        )
+
+    @property
+    def _around(self) -> int:
+        margins = self.margins
+        return max(margins.up + margins.down, margins.left + margins.right)
+
+    def _memory(self) -> float:
+        if self.device.type != "cuda":
+            return MEMORY
+        return torch.cuda.mem_get_info(self.device)[0] / 2
+
+    def run(
+        self,
+        read: Read,
+        write: Write,
+        height: int,
+        width: int,
+        say: Say | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Translate a picture of height x width px.
+
+        read(y0, y1, x0, x1) gives the float32 tensor [1, C, y1 - y0, x1 - x0] in [-1, 1] of that
+        part. write(y0, x0, pixels) is called once for each finished region [1, C', h, w] (float32
+        on the CPU), row by row from the top; together they cover exactly the output, `scale` times
+        as large as the picture. `say` is told what the user should know, `progress` the share done.
+        Raises DataError if memory does not even suffice for a small tile.
+        """
+        Passage(self, read, write, (height, width), say, progress).go()

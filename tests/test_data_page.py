@@ -1,0 +1,128 @@
+"""Every command that docs/data.md shows works on files that lie as the page says."""
+
+import csv
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from dragoman.cli import main
+from dragoman.data import DataSettings, open_data
+from dragoman.settings import build
+from dragoman.training import settle_settings
+
+PAGE = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("dragoman")]
+COUNT = 12
+
+
+def save(path: Path, number: int, channels: int = 3, seed: int = 0) -> None:
+    """A picture of noise over a level that its number gives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (32, 32) if channels == 1 else (32, 32, channels)
+    noise = np.random.default_rng([seed, number]).integers(0, 60, shape)
+    Image.fromarray((noise + 15 * number).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with everything that the page names."""
+    folder = tmp_path_factory.mktemp("page")
+    for number in range(COUNT):
+        write_one(folder, number)
+    rows = [("scene", "seen_from_above", "species", "split")]
+    label_rows = [("file", "age", "hair")]
+    for number in range(COUNT):
+        split = {3: "val", 7: "test"}.get(number, "train")
+        species = ("oak", "ash", "")[number % 3]
+        rows.append((f"maps/{number}.tif", f"photos/{number}.jpg", species, split))
+        label_rows.append((f"{number:03}.jpg", ("young", "", "old")[number % 3], "black"))
+    for name, content in (("tiles.csv", rows), ("labels.csv", label_rows)):
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(content)
+    write_parquet(folder / "folder_with_parquet")
+    return folder
+
+
+def write_one(folder: Path, number: int) -> None:
+    """The files of one number in every layout."""
+    split = {3: "val", 7: "test"}.get(number, "train")
+    name = f"{number}.png"
+    for place in ("horses", "zebras", "landcover"):
+        save(folder / place / name, number, seed=len(place))
+    for place in ("red", "nir", "radar"):
+        save(folder / place / name, number, 1)
+    save(folder / "drawings" / name, number, 1)
+    save(folder / "photos" / f"{number}.jpg", number)
+    for key in "AB":
+        save(folder / "set" / f"{split}{key}" / name, number)
+    save(folder / "ab" / split / name, number)
+    save(folder / "animals" / ("cat", "dog")[number % 2] / name, number)
+    save(folder / "imagefolder" / "train" / ("cat", "dog")[number % 2] / name, number)
+    save(folder / "faces" / f"{number:03}.jpg", number)
+    labels = (np.arange(1024).reshape(32, 32) % 35).astype(np.uint8)
+    labels[0] = 255
+    (folder / "maps").mkdir(exist_ok=True)
+    tifffile.imwrite(folder / "maps" / f"{number}.tif", labels)
+    (folder / "heights").mkdir(exist_ok=True)
+    metres = np.linspace(-300, 4000 + number, 1024).reshape(32, 32).astype(np.int16)
+    tifffile.imwrite(folder / "heights" / f"{number}.tif", metres)
+
+
+def write_parquet(folder: Path) -> None:
+    """A data set of Hugging Face with two columns of pictures."""
+    import datasets
+
+    rows = {key: [] for key in ("input", "target")}
+    for number in range(COUNT):
+        for key, column in rows.items():
+            path = folder.parent / "for_parquet" / key / f"{number}.png"
+            save(path, number)
+            column.append({"bytes": path.read_bytes(), "path": None})
+    features = datasets.Features({key: datasets.Image() for key in rows})
+    folder.mkdir()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / "train.parquet")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_shown_command_works(files, command, monkeypatch, tmp_path):
+    monkeypatch.chdir(files)
+    words = shlex.split(command)[1:]
+    if "shards" in words and words[0] != "pack" and not (files / "shards").exists():
+        run(["pack", "set", "shards"])
+    if words[0] == "train":
+        _, values = settle_settings(words[1], {"size": 16}, words[2:])
+        data = open_data(build(DataSettings, values))
+        data.check()
+        assert data.counts["train"] >= 3
+        assert set(data.rows("train", [0])) >= {"a", "b"}
+        return
+    if words[0] == "preview":
+        words += ["--out", str(tmp_path / "preview.png"), "--size", "16"]
+    if words[0] == "pack":
+        words[-1] = str(tmp_path / "shards")
+    run(words)
+
+
+def run(words: list[str]) -> None:
+    """A command that must end well."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+
+
+def test_the_page_shows_every_layout():
+    from typing import get_args
+
+    from dragoman.data.settings import Layout
+
+    shown = "\n".join(COMMANDS)
+    assert len(COMMANDS) >= 14
+    for word in ("--layout side_by_side", "hf:", "tiles.csv", "shards", "+", "--labels", "animals"):
+        assert word in shown, word
+    assert len(get_args(Layout)) == 8, "a new layout wants an example here"
