@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -86,13 +86,29 @@ def read_domain(saved: dict[str, Any] | None) -> Domain:
 
 def _check_domain(domain: Domain) -> None:
     """Raise ValueError or TypeError unless a domain from a file makes sense."""
-    choices = {"kind": Kind, "dtype": Depth, "alpha": Alpha}
+    choices = {"kind": Kind, "dtype": Depth, "alpha": Alpha, "shading": Literal["grey", "atlas"]}
     if any(getattr(domain, name) not in get_args(known) for name, known in choices.items()):
-        raise ValueError(f"{domain.kind}, {domain.dtype}, {domain.alpha}")
-    if not isinstance(domain.name, str) or not isinstance(domain.unit, str):
+        raise ValueError("a choice that is unknown")
+    if not all(isinstance(text, str) for text in (domain.name, domain.unit, *domain.classes)):
         raise TypeError("names are texts")
     if type(domain.channels) is not int or domain.channels < 1:
-        raise ValueError(f"{domain.channels} channels")
+        raise ValueError("the number of channels")
+    if domain.unlabelled is not None and type(domain.unlabelled) is not int:
+        raise TypeError("the number of pixels without class")
+    if not all(type(one) is int and 0 <= one < domain.channels for one in domain.shown):
+        raise ValueError("the channels that are shown")
+    _check_range(domain)
+    for colour in domain.palette:
+        if len(colour) != 3 or not all(type(value) is int and 0 <= value < 256 for value in colour):
+            raise ValueError("a palette of red, green and blue")
+    if domain.kind == "labels":
+        if domain.palette and len(domain.palette) < domain.channels:
+            raise ValueError("a colour for each class")
+        if domain.dtype not in ("uint8", "uint16"):
+            raise ValueError("whole class numbers")
+
+
+def _check_range(domain: Domain) -> None:
     if len(domain.low) != len(domain.high) or len(domain.low) not in (0, domain.channels):
         raise ValueError("a range for each channel")
     ends = zip(domain.low, domain.high, strict=True)
@@ -100,14 +116,6 @@ def _check_domain(domain: Domain) -> None:
         raise ValueError("a range from low to high")
     if not domain.low and domain.dtype == "float32" and domain.kind != "labels":
         raise ValueError("float32 has no range of its own")
-    if any(
-        len(c) != 3 or not all(type(v) is int and 0 <= v < 256 for v in c) for c in domain.palette
-    ):
-        raise ValueError("a palette of red, green and blue")
-    if domain.palette and domain.kind == "labels" and len(domain.palette) < domain.channels:
-        raise ValueError("a colour for each class")
-    if domain.kind == "labels" and domain.dtype not in ("uint8", "uint16"):
-        raise ValueError("whole class numbers")
 
 
 def _facts(saved: dict[str, Any]) -> Facts:

@@ -1,6 +1,7 @@
 """Small tars and pictures for the tests of shards."""
 
 import io
+import json
 import os
 import tarfile
 from collections.abc import Iterable
@@ -51,6 +52,17 @@ def pairs(folder: Path, **counts: int) -> Path:
         members = [m for n in range(start, start + count) for m in pair(n)]
         write_tar(folder / f"{split}-000000.tar", members)
         start += count
+    return folder
+
+
+def classified(folder: Path) -> Path:
+    """Shards of a train and a test split with classes."""
+    for split, count in (("train", 12), ("test", 4)):
+        members = []
+        for n in range(count):
+            label = json.dumps({"label": f"class {n % 3}"}).encode()
+            members += [*pair(n), (f"{n:06d}.json", label)]
+        write_tar(folder / f"{split}-000000.tar", members)
     return folder
 
 

@@ -1,6 +1,7 @@
 """Augmentation keeps all layers of a picture aligned: checked on coordinates, and with kornia."""
 
 from pathlib import Path
+from typing import Any
 
 import kornia.geometry.transform as oracle
 import numpy as np
@@ -19,7 +20,7 @@ SIDES = {"height": 40, "width": 56}
 
 def coordinates() -> np.ndarray:
     """Pixels that tell their row and column, [H, W, 2]."""
-    return np.stack(np.mgrid[0 : SIDES["height"], 0 : SIDES["width"]], -1)
+    return np.moveaxis(np.mgrid[0 : SIDES["height"], 0 : SIDES["width"]], 0, -1)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def layers(tmp_path_factory):
 
 
 def opened(folder: Path, **over):
-    knobs = {"size": 24, "load_size": 40, "range": "a=full"} | over
+    knobs: dict[str, Any] = {"size": 24, "load_size": 40, "range": "a=full"} | over
     return open_data(DataSettings(str(folder), **knobs))
 
 

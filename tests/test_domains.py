@@ -1,6 +1,7 @@
 """What own files are found to hold: channels, depth, range, classes; and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from dragoman.data import DataSettings, open_data
 from dragoman.errors import DataError, DragomanError, SettingsError
 
 COUNT = 12
-CONTIGUOUS = {"photometric": "minisblack", "planarconfig": "contig"}
+CONTIGUOUS: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
 
 
 def pair(folder: Path, a, b, count: int = COUNT) -> Path:
@@ -30,7 +31,7 @@ def pair(folder: Path, a, b, count: int = COUNT) -> Path:
     return folder
 
 
-def opened(folder: Path, **over):
+def opened(folder: Path | str, **over):
     return open_data(DataSettings(str(folder), size=16, crop="fixed", **over))
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def layouts(tmp_path_factory):
 
 def trained(tiny, folder: Path, **data):
     """Losses of every step and the weights at the end."""
-    knobs = {**tiny, **data, "log_every": 1, "tensorboard": False}
+    knobs: dict[str, Any] = {**tiny, **data, "log_every": 1, "tensorboard": False}
     run = dragoman.train("pix2pix", folder=str(folder), steps=3, **knobs)
     lines = [json.loads(line) for line in (run.folder / "losses.jsonl").read_text().splitlines()]
     return [line["terms"] for line in lines if "terms" in line], load_file(

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from laid_out import TWELVE, all_names, fill, opened, save
 
-from dragoman.data import DataSettings, assembling, scan
+from dragoman.data import DataSettings, assembling, class_folders, scan
 from dragoman.data.recognition import recognise
 from dragoman.data.tables import open_table
 from dragoman.errors import DataError, SettingsError
@@ -198,6 +198,13 @@ def test_many_problems_are_counted(tmp_path, monkeypatch):
     assert len(lines) == 8
     assert lines[3] == f"{tmp_path}/trainA has 5 more files with problems"
     assert lines[7] == f"{tmp_path}/trainB has 5 more pictures without partner"
+    monkeypatch.setattr(class_folders, "MOST_PROBLEMS", 3)
+    for kind in ("cat", "dog"):
+        fill(tmp_path / "kinds" / kind)
+    fill(tmp_path / "kinds")
+    lines = opened(tmp_path / "kinds", layout="classes").problems
+    assert len(lines) == 4
+    assert lines[3] == (f"{tmp_path}/kinds has 9 more pictures beside the folders of the classes")
 
 
 def test_names_in_any_writing_are_kept(tmp_path):

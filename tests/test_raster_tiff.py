@@ -21,6 +21,12 @@ from dragoman.errors import DataError
 PACKINGS = [None, "lzw", "zlib", "zstd", "packbits"]
 
 
+def subsampled() -> bytes:
+    """A TIFF that says it has one colour for each two by two pixels."""
+    tag = struct.Struct("<HHIHH").pack
+    return tiff(pixels(), photometric="ycbcr").replace(tag(530, 3, 2, 1, 1), tag(530, 3, 2, 2, 2))
+
+
 @settings(max_examples=250, deadline=None)
 @given(
     dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),
@@ -66,7 +72,7 @@ def test_pillow_agrees(mode, packing):
 
 
 def test_brightness_and_colour_apart():
-    data = tiff(pixels(), photometric="ycbcr", extratags=[(530, 3, 2, (1, 1), True)])
+    data = tiff(pixels(), photometric="ycbcr")
     expected = Image.fromarray(pixels(), "YCbCr").convert("RGB")
     np.testing.assert_array_equal(raster("x.tif", data).pixels, np.asarray(expected))
 
@@ -239,6 +245,21 @@ def test_colour_of_microscopes():
     np.testing.assert_array_equal(raster("x.tif", ome).pixels, pixels())
 
 
+@pytest.mark.parametrize("shape", [(80, 70, 6), (70, 20, 2), (16, 16, 6), (6, 80, 70)])
+@pytest.mark.parametrize("packing", [None, "deflate"])
+def test_arrays_written_whole_come_back(shape, packing):
+    """What `tifffile.imwrite(path, array)` writes of many channels."""
+    array = np.random.default_rng(0).integers(0, 60_000, shape).astype(np.uint16)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, compression=packing, photometric="minisblack")
+    found = raster("x.tif", buffer.getvalue())
+    planar = shape[0] == 6
+    wanted = array.transpose(1, 2, 0) if planar else array
+    assert found.header.planar == planar
+    assert found.header.channels == wanted.shape[2]
+    np.testing.assert_array_equal(found.pixels, wanted)
+
+
 def test_pages_that_tifffile_leaves_out_are_found():
     stack = np.stack([pixels(1, "uint16", seed) for seed in range(5)])
     buffer = io.BytesIO()
@@ -271,6 +292,7 @@ def test_pages_that_tifffile_leaves_out_are_found():
         (tiff(pixels(4, "uint16"), photometric="separated"), "is CMYK of 4 channels with 16 bits"),
         (tiff(pixels(5), photometric="separated"), "is CMYK of 5 channels with 8 bits"),
         (tiff(np.zeros((4, 16, 16), np.uint8), volumetric=True, tile=(4, 16, 16)), "is a volume"),
+        (subsampled(), "has YCbCr of fewer colours than pixels, unpacked; save it as RGB"),
         (tiff(pixels(1, "float32"), photometric="miniswhite"), "counts from white .MINISWHITE."),
         (tiff(pixels(1))[:-100], "is cut off"),
         (tiff(pixels(1), compression="lzw")[:-100], "is cut off"),

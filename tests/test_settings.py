@@ -12,9 +12,9 @@ import yaml
 
 from dragoman.data import DataSettings, open_data
 from dragoman.errors import DataError, SettingsError, choose, did_you_mean
+from dragoman.matching import check_fits
 from dragoman.settings import build, describe, knob, knobs, parse, read_yaml
 from dragoman.systems import find_system
-from dragoman.matching import check_fits
 from dragoman.training import settle_settings, train
 
 

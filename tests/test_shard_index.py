@@ -15,7 +15,7 @@ from dragoman.data import shards
 from dragoman.data.shard_scan import scan
 from dragoman.data.shards import INDEX, load, open_index
 from dragoman.errors import DataError
-from tests.tars import FUZZ, pair, png, write_tar
+from tests.tars import FUZZ, classified, pair, png, write_tar
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +26,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """Shards of a train and a test split with classes."""
-    for split, count in (("train", 12), ("test", 4)):
-        members = []
-        for n in range(count):
-            members += [
-                *pair(n),
-                (f"{n:06d}.json", json.dumps({"label": f"class {n % 3}"}).encode()),
-            ]
-        write_tar(tmp_path / "data" / f"{split}-000000.tar", members)
-    return tmp_path / "data"
+    return classified(tmp_path / "data")
 
 
 def same(one: shards.Index, other: shards.Index) -> bool:
@@ -65,6 +57,19 @@ def test_an_index_comes_back_as_it_was_saved(folder, tmp_path):
     with (folder / "train-000000.tar").open("rb") as file:
         file.seek(member[1])
         assert file.read(member[2]) == png(1000)
+
+
+def test_odd_texts_do_not_spoil_the_index(tmp_path):
+    told = {"name": "a\nb \U0001f469\u200d\U0001f680", "labels": {"x\ny": "z"}, "p\tq": 1}
+    write_tar(tmp_path / "x.tar", [("1.png", b""), ("1.json", json.dumps(told).encode())])
+    index = scan(tmp_path, ["x.tar"])
+    assert list(index.names) == ["a b \U0001f469\u200d\U0001f680"]
+    assert index.label_sets == {"x y": ("z",)}
+    assert index.fields == ("x y",)
+    index.save(tmp_path / INDEX)
+    again = load(tmp_path / INDEX)
+    assert again is not None
+    assert same(index, again)
 
 
 def scans(monkeypatch) -> list[Path]:

@@ -1,12 +1,11 @@
 """Tar shards as a table: those of `pack` and any WebDataset."""
 
-import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dragoman.data.file_table import file_states
 from dragoman.data.names import Names
 from dragoman.data.settings import DataSettings
 from dragoman.data.shard_scan import scan
@@ -14,7 +13,7 @@ from dragoman.data.shards import INDEX
 from dragoman.data.splits import hold_out
 from dragoman.data.tables import open_table
 from dragoman.errors import DataError, SettingsError
-from tests.tars import contents, opened, pair, pairs, pictures, png, write_tar
+from tests.tars import classified, contents, opened, pair, pairs, pictures, png, write_tar
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +24,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """Shards of a train and a test split with classes."""
-    for split, count in (("train", 12), ("test", 4)):
-        members = []
-        for n in range(count):
-            members += [
-                *pair(n),
-                (f"{n:06d}.json", json.dumps({"label": f"class {n % 3}"}).encode()),
-            ]
-        write_tar(tmp_path / "data" / f"{split}-000000.tar", members)
-    return tmp_path / "data"
+    return classified(tmp_path / "data")
 
 
 def test_pairs_by_key(tmp_path):
@@ -77,89 +68,6 @@ def test_a_foreign_webdataset_is_pictures_with_classes(tmp_path):
         assert got.tolist() == [[row % 20 % 6] for row in rows[split]]
 
 
-@pytest.mark.parametrize(
-    ("text", "label"),
-    [
-        ('{"label": "cat"}', "cat"),
-        ('{"label": 7}', "7"),
-        ('{"label": true}', "true"),
-        ('{"label": null}', None),
-        ('{"label": -1}', None),
-        ('{"label": ""}', None),
-        ('{"caption": "x"}', None),
-        ("[1, 2]", None),
-    ],
-)
-def test_classes_from_json(tmp_path, text, label):
-    write_tar(tmp_path / "x.tar", [("1.png", png(1)), ("1.json", text.encode())])
-    index = scan(tmp_path, ["x.tar"])
-    assert index.problems == ()
-    classes = index.label_sets.get("label", ())
-    assert classes == (() if label is None else (label,))
-    assert index.labels.tolist() == [[-1 if label is None else 0][: len(index.label_sets)]]
-
-
-@pytest.mark.parametrize(
-    ("ending", "text", "words"),
-    [
-        ("json", b'{"label": [1]}', "1 (label) has no class that is a whole number or a text of"),
-        ("json", b'{"label": 1.5}', "1 (label) has no class that is a whole number or a text of"),
-        ("json", b'{"label": 99999999999999999999}', "1 (label) has no class"),
-        ("json", b'{"label": "a\\nb"}', "1 (label) has no class"),
-        ("json", b'{"label": ' + b"[" * 9999, "1.json is not valid JSON; mend or remove it"),
-        ("json", b"\xff\xfe", "1.json is not UTF-8 text; mend or remove it"),
-        ("cls", b"x" * 201, "1 (label) has no class"),
-        ("cls", b"x" * 70_000, "1.cls has 70000 bytes, too many for labels; shorten or remove"),
-        ("a.gif", b"x", ""),
-    ],
-)
-def test_classes_that_cannot_be_are_told(tmp_path, ending, text, words):
-    write_tar(tmp_path / "x.tar", [("1.png", png(1)), (f"1.{ending}", text)])
-    index = scan(tmp_path, ["x.tar"])
-    assert len(index.problems) == bool(words)
-    assert "".join(index.problems).startswith(f"{tmp_path}/x.tar:{words}" if words else "")
-
-
-def test_a_label_set_is_chosen_by_columns(tmp_path):
-    members = []
-    for n in range(12):
-        told = json.dumps({"species": "cat" if n % 2 else "dog", "age": n % 3, "url": f"u{n}"})
-        members += [(f"{n}.jpg", png(n)), (f"{n}.json", told.encode()), (f"{n}.txt", b"c%d" % n)]
-    write_tar(tmp_path / "train-0.tar", members)
-    assert opened(tmp_path).label_sets == {}
-    table = opened(tmp_path, columns="label=species+age")
-    assert table.label_sets == {"species": ("cat", "dog"), "age": ("0", "1", "2")}
-    assert len(opened(tmp_path, columns="label=txt").label_sets["txt"]) == 12
-    with pytest.raises(SettingsError) as caught:
-        opened(tmp_path, columns="label=specie")
-    assert str(caught.value) == (
-        f"--columns label=specie: no sample of {tmp_path} has it (did you mean 'species'?); there "
-        "are age, species, txt, url"
-    )
-
-
-def test_too_many_of_a_kind_are_refused(tmp_path, monkeypatch):
-    members = [(f"{n}.{n}.png", b"") for n in range(5)]
-    members += [(f"c{n}.{e}", t) for n in range(5) for e, t in (("png", b""), ("cls", b"%d" % n))]
-    write_tar(tmp_path / "x.tar", members)
-    monkeypatch.setattr("dragoman.data.shard_scan.MOST_ENDINGS", 3)
-    assert "x.tar: the pictures have more than 3 kinds of endings, such as 3.png" in told(tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setattr("dragoman.data.shard_scan.MOST_CLASSES", 3)
-    assert "x.tar: the label set 'label' has more than 3 classes, such as '3'" in told(tmp_path)
-    monkeypatch.setattr("dragoman.data.shard_scan.MOST_SETS", 0)
-    assert "x.tar: there are more than 0 label sets, such as 'label'; name those" in told(tmp_path)
-    monkeypatch.setattr("dragoman.data.tar_members.MOST_MEMBERS", 3)
-    assert "x.tar has more than 3 members; split it" in told(tmp_path)
-
-
-def told(folder: Path) -> str:
-    index = scan(folder, ["x.tar"])
-    assert len(index.problems) == 1
-    assert len(index.tar) == 0, "the whole tar is left out"
-    return index.problems[0]
-
-
 @pytest.mark.parametrize("columns", ["a=input.png,b=Target.PNG", "a=input,b=target"])
 def test_columns_name_other_endings(tmp_path, columns):
     members = [
@@ -185,6 +93,7 @@ def test_columns_name_other_endings(tmp_path, columns):
     [
         ("a=inpt.png", "--columns a=inpt.png: no sample of .* has it .did you mean 'input.png'"),
         ("input.png", "--columns input.png must be BATCH_KEY=NAME, as a=input,b=target,label="),
+        ("a=input+input,b=x", r"--columns a=input\+input must name different columns, at most 64"),
         ("a=input+,b=x", "--columns a=input.,b=x has an empty name; write a=NAME.NAME,b=NAME"),
         ("c=input.png", "--columns 'c=input.png' must be"),
     ],
@@ -209,6 +118,14 @@ def test_stacks_are_ordered_by_their_channels(tmp_path):
     row = list(named.names("train")).index(table.names("train")[0])
     name = table.names("train")[0]
     assert pictures(named, "train", "a")[row] == [f"{name}-2".encode(), png(int(name))]
+
+
+def test_stacks_are_not_endless(tmp_path):
+    write_tar(tmp_path / "train.tar", [(f"{n}.a.64.png", b"") for n in range(9)])
+    with pytest.raises(
+        DataError, match=r"hold a.64.png, but at most 64 files are stacked, which ar"
+    ):
+        opened(tmp_path)
 
 
 def test_side_by_side_pictures_are_halves(tmp_path):
@@ -379,6 +296,13 @@ def test_the_digest_tells_other_pictures_but_not_other_places(folder, tmp_path):
     assert opened(moved, columns="a=a,b=a").digest() != digest
     write_tar(moved / "test-000000.tar", [m for n in range(3) for m in pair(n)])
     assert opened(moved).digest() != digest
+
+
+def test_changed_shards_are_seen_without_reading_them(folder):
+    before = file_states(opened(folder))
+    assert len(before) == 2
+    os.utime(folder / "test-000000.tar", (1, 1))
+    assert (file_states(opened(folder)) != before).any(1).tolist() == [True, False]
 
 
 def test_a_picture_that_was_cut_off_since_is_named(tmp_path):

@@ -1,8 +1,10 @@
-"""Pictures in windows: the same pixels as the whole, in little memory, and nothing half-written."""
+"""Pictures in windows: the same pixels as the whole, in little memory."""
 
 import errno
+import io
 import itertools
 import os
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from noisy import names
 from PIL import Image
 
-from dragoman.data import sinks, stores, windows
+from dragoman.data import stores, windows
 from dragoman.data.raster import read_raster
 from dragoman.data.sinks import open_sink
 from dragoman.data.stores import Memory, Plain, scratch_store
@@ -60,6 +62,8 @@ def check(path: Path, indices: bool = False, scratch: Path | None = None) -> typ
         assert (raster.header.height, raster.header.width) == (8, 28)
         assert np.array_equal(raster.pixels, whole.pixels[1:9, 2:30])
         if indices:
+            assert raster.colours is not None
+            assert whole.colours is not None
             assert np.array_equal(raster.colours, whole.colours)
         return type(found._store)
 
@@ -119,7 +123,9 @@ ODD = {
     "associated": _associated,
     "alpha": lambda p: write_raster(p, noise("uint16", 4), alpha=True),
     "white": lambda p: tifffile.imwrite(p, noise("uint8", 1)[..., 0], photometric="miniswhite"),
-    "pages": lambda p: tifffile.imwrite(p, noise("uint8", 4).transpose(2, 0, 1), metadata=None),
+    "pages": lambda p: tifffile.imwrite(
+        p, noise("uint8", 4).transpose(2, 0, 1), photometric="minisblack", metadata=None
+    ),
     "jpeg": lambda p: tifffile.imwrite(p, noise("uint8", 3), photometric="rgb", compression="jpeg"),
     "palette": _palette,
     "bits": lambda p: tifffile.imwrite(p, noise("uint8", 1)[..., 0] > 9, metadata=None),
@@ -168,11 +174,10 @@ def test_windows_need_little_memory(tmp_path, form):
     if form == "npy":
         np.save(path, array)
     else:
-        tifffile.imwrite(path, array, tile=(256, 256), compression={"packed": "zlib"}.get(form))
-        if form == "plain":
-            tifffile.imwrite(path, array, photometric="minisblack", planarconfig="contig")
+        tiles = {"tile": (256, 256), "compression": "zlib"}
+        how: dict[str, Any] = tiles if form == "packed" else {}
+        tifffile.imwrite(path, array, photometric="minisblack", planarconfig="contig", **how)
     del array
-    check_header = read_raster  # noqa: F841
     tracemalloc.start()
     try:
         with open_windows(path, scratch=tmp_path) as found:
@@ -214,12 +219,14 @@ def test_damaged_tiff_is_refused_in_one_sentence_or_read(tmp_path, packed, seed)
         for place in rng.integers(0, len(data), 40 if seed % 2 else 1):
             data[place] ^= 1 << int(rng.integers(8))
     path.write_bytes(data)
+    told = f"{path} "
     try:
         with open_windows(path, scratch=tmp_path) as found:
             found.read(0, found.height, 0, found.width)
     except DataError as error:
-        assert str(error).startswith(f"{path} ")
-        assert "\n" not in str(error)
+        told = str(error)
+    assert told.startswith(f"{path} ")
+    assert "\n" not in told
     assert names(tmp_path) == ["x.tif"]
 
 
@@ -235,23 +242,26 @@ def test_a_file_that_is_cut_off_meanwhile(tmp_path):
 def test_where_no_scratch_file_can_be(tmp_path, monkeypatch):
     write_raster(tmp_path / "x.png", noise("uint8", 3))
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="no scratch file can be made in .*file"):
+    with pytest.raises(DataError, match=r"no scratch file can be made in .*file"):
         open_windows(tmp_path / "x.png", scratch=tmp_path / "file")
 
-    def full(self, y0, x0, block):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Plain, "write", full)
-    with pytest.raises(DataError, match="a scratch file cannot be written: No space left"):
-        open_windows(tmp_path / "x.png", scratch=tmp_path)
+    monkeypatch.setattr(
+        tempfile, "TemporaryFile", lambda dir, buffering: Full(f"{dir}/scratch", "w+")
+    )
+    words = f"cannot write a scratch file in {tmp_path}: No space left on device"
     write_raster(tmp_path / "x.tif", noise("uint8", 3))
-    with pytest.raises(DataError, match=r"x.tif .*No space left"):
-        open_windows(tmp_path / "x.tif", scratch=tmp_path)
-    with (
-        pytest.raises(DataError, match=r"cannot write .*out.png: No space left on device"),
-        open_sink(tmp_path / "out.png", HEIGHT, WIDTH, 3, "uint8") as sink,
-    ):
+    for suffix in (".png", ".tif"):
+        with pytest.raises(DataError, match=words):
+            open_windows(tmp_path / f"x{suffix}", scratch=tmp_path)
+    sink = open_sink(tmp_path / "out.png", HEIGHT, WIDTH, 3, "uint8")
+    with pytest.raises(DataError, match=words):
         sink.write(0, 0, noise("uint8", 3))
+    sink.abort()
+    (tmp_path / "scratch").unlink()
     assert names(tmp_path) == ["file", "x.png", "x.tif"]
 
 
@@ -287,95 +297,6 @@ def test_what_is_written_is_read(data, dtype, order, planar, height, width, chan
 def test_bands_cover_all_rows():
     assert list(bands(5, 2)) == [(0, 2), (2, 4), (4, 5)]
     assert list(bands(4, 2)) == [(0, 2), (2, 4)]
-
-
-# Sinks
-
-
-def fill(sink: sinks.Sink, array: np.ndarray) -> None:
-    """Write blocks, the last first."""
-    places = itertools.product(range(0, HEIGHT, 50), range(0, WIDTH, 70))
-    for y, x in reversed(list(places)):
-        sink.write(y, x, array[y : y + 50, x : x + 70])
-
-
-CASES = [
-    (".png", "uint8", 3, {}),
-    (".png", "uint8", 4, {"alpha": True}),
-    (".png", "uint16", 3, {"icc": None}),
-    (".png", "uint8", 1, {"colours": np.arange(768, dtype=np.uint8).reshape(256, 3)}),
-    (".jpg", "uint8", 3, {"quality": 30}),
-    (".webp", "uint8", 3, {}),
-    (".bmp", "uint8", 1, {}),
-    (".tif", "uint8", 1, {}),
-    (".tif", "float32", 6, {"planar": True}),
-    (".tif", "int16", 2, {"alpha": True}),
-    (".npy", "int16", 1, {}),
-    (".npy", "float32", 5, {}),
-    (".npy", "uint16", 5, {"planar": True}),
-    (".npz", "float32", 2, {}),
-]
-
-
-@pytest.mark.parametrize(("suffix", "dtype", "channels", "how"), CASES)
-def test_a_picture_in_blocks_is_the_file_that_is_written_at_once(
-    tmp_path, suffix, dtype, channels, how
-):
-    path, array = tmp_path / f"deep/x{suffix}", noise(dtype, channels)
-    with open_sink(path, HEIGHT, WIDTH, channels, dtype, **how) as sink:
-        fill(sink, array)
-        assert not path.exists()
-        assert all(name.startswith("deep/.") for name in names(tmp_path))
-    assert names(tmp_path) == [f"deep/x{suffix}"]
-    write_raster(tmp_path / f"at_once{suffix}", array, **how)
-    one, other = read_raster(path), read_raster(tmp_path / f"at_once{suffix}")
-    assert one.header == other.header
-    assert np.array_equal(one.pixels, other.pixels)
-    if suffix in (".npy", ".png", ".tif"):
-        assert path.read_bytes() == (tmp_path / f"at_once{suffix}").read_bytes()
-
-
-@pytest.mark.parametrize("suffix", [".png", ".npy", ".tif"])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_picture_given_up_leaves_the_older_file_as_it_was(tmp_path, suffix, error):
-    path = tmp_path / f"x{suffix}"
-    path.write_text("older")
-    with pytest.raises(error), open_sink(path, HEIGHT, WIDTH, 3, "uint8") as sink:
-        sink.write(0, 0, noise("uint8", 3)[:50])
-        raise error
-    assert names(tmp_path) == [path.name]
-    assert path.read_text() == "older"
-    with open_sink(path, HEIGHT, WIDTH, 3, "uint8") as sink:
-        fill(sink, noise("uint8", 3))
-        assert path.read_text() == "older"
-    assert np.array_equal(read_raster(path).pixels, noise("uint8", 3))
-
-
-@pytest.mark.parametrize("suffix", [".png", ".npy"])
-def test_a_sink_that_cannot_be(tmp_path, suffix):
-    with pytest.raises(DataError, match="cannot write 9 channels of uint8 as .jpg; .tif"):
-        open_sink(tmp_path / "x.jpg", 9, 9, 9, "uint8")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"(cannot write|no scratch file can be made in) .*file"):
-        open_sink(tmp_path / f"file/x{suffix}", 9, 9, 3, "uint8")
-    (tmp_path / f"folder{suffix}").mkdir()
-    with pytest.raises(DataError, match=r"cannot write .*folder"):
-        open_sink(tmp_path / f"folder{suffix}", 9, 9, 3, "uint8").close()
-    assert names(tmp_path) == ["file"]
-
-
-def test_blocks_need_little_memory(tmp_path):
-    block = np.ones((256, 256, 4), np.float32)
-    tracemalloc.start()
-    try:
-        with open_sink(tmp_path / "x.npy", 2048, 2048, 4, "float32") as sink:
-            for y, x in itertools.product(range(0, 2048, 256), repeat=2):
-                sink.write(y, x, block)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 4 << 20, "of 64 MB"
-    assert np.load(tmp_path / "x.npy", mmap_mode="r").shape == (2048, 2048, 4)
 
 
 def test_scratch_files_have_no_name(tmp_path):

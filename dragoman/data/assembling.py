@@ -82,7 +82,7 @@ def column_of(folder: Path, problems: list[str], without: tuple[str, ...] = ()) 
         if not path.startswith(tuple(f"{place}/" for place in without))
     ]
     column = Column(str(folder), listing.names, listing.codes, listing.endings)
-    return column if rows.all() else column.take(np.flatnonzero(rows))
+    return column if rows.all() else take({"": (column,)}, np.flatnonzero(rows))[""][0]
 
 
 def match(by_key: ByKey, without: tuple[str, ...], problems: list[str]) -> Group:
@@ -98,9 +98,8 @@ def match(by_key: ByKey, without: tuple[str, ...], problems: list[str]) -> Group
     kept: dict[Path, Column] = {}
     names: Names | None = None
     for (folder, column), chosen in zip(columns.items(), rows, strict=True):
-        taken = column if len(chosen) == len(column) else column.take(chosen)
-        names = taken.names if names is None else names
-        kept[folder] = replace(taken, names=names)  # one copy of the names serves all
+        names = column.names.take(chosen) if names is None else names  # one copy serves all
+        kept[folder] = replace(column, names=names, codes=column.codes[chosen])
     return {key: tuple(kept[folder] for folder in stack) for key, stack in by_key.items()}
 
 

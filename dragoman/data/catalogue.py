@@ -152,6 +152,12 @@ DATASETS: dict[str, Family] = {family.name: family for family in (EARTH, OPENMOJ
 EDITIONS: dict[str, Edition] = {k: v for f in DATASETS.values() for k, v in f.editions.items()}
 
 
+def set_name(edition: str, domains: list[str], unpaired: bool) -> str:
+    """Return a name fit for a folder, such as earth64-relief_satellite-height."""
+    layers = [domain.replace("+", "_") for domain in domains]
+    return "-".join([edition, *layers, *(["unpaired"] if unpaired else [])])
+
+
 def stacks(family: Family, names: list[str]) -> dict[str, Domain]:
     """Return the domains a and b, or only image, of names such as "relief" or "relief+satellite".
 

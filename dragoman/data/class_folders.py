@@ -85,6 +85,9 @@ def _labelled(group: Group, classes: tuple[str, ...], problems: list[str]) -> tu
         f"{column.path(row)} lies beside the folders of the classes; move it into one"
         for row in outside[:MOST_PROBLEMS]
     ]
+    if len(outside) > MOST_PROBLEMS:
+        more = len(outside) - MOST_PROBLEMS
+        problems.append(f"{column.root} has {more} more pictures beside the folders of the classes")
     known = np.flatnonzero(labels >= 0)
     return take(group, known), labels[known]
 

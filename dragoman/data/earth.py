@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.cache import built, require
-from dragoman.data.catalogue import EARTH, Edition, stacks
+from dragoman.data.catalogue import EARTH, Edition, set_name, stacks
 from dragoman.data.settings import DataSettings
 from dragoman.data.sizes import Size
 from dragoman.data.source import Source, reduce
@@ -35,7 +35,7 @@ class Earth(Source):
         from dragoman.data.earth_build import LAND_UNIT
 
         self.edition, self._unpaired = edition, settings.pairing == "unpaired"
-        self.name = "-".join([name, *(d.replace("+", "_") for d in domains), *(["unpaired"] if self._unpaired else [])])
+        self.name = set_name(name, domains, self._unpaired)
         side = settings.size or edition.size
         self.size, self.tile = (side, side), edition.tile
         self.shapes = [self.size]

@@ -44,10 +44,6 @@ class Column:
         for name, code in zip(self.names, self.codes.data, strict=True):
             yield f"{root}/{name}{endings[code]}"
 
-    def take(self, rows: INTS) -> Column:
-        """Return the files of these rows."""
-        return Column(self.root, self.names.take(rows), self.codes[rows], self.endings)
-
 
 Stack = tuple[Column, ...]  # the files of one key; several are stacked along the channels
 Group = dict[str, Stack]  # keys that have equal rows
@@ -58,7 +54,9 @@ def take(group: Group, rows: INTS) -> Group:
     names: dict[int, Names] = {}
 
     def taken(column: Column) -> Column:
-        own = names.setdefault(id(column.names), column.names.take(rows))
+        if id(column.names) not in names:
+            names[id(column.names)] = column.names.take(rows)
+        own = names[id(column.names)]
         return Column(column.root, own, column.codes[rows], column.endings)
 
     return {key: tuple([taken(column) for column in stack]) for key, stack in group.items()}
@@ -153,8 +151,12 @@ def file_states(table: Table) -> INTS:
 
     By split, key, row and place in the stack; -1 where there is no file. Keys that are halves of
     the same files count once. A file that is altered shows in at least one of the two. Of bytes
-    that lie in no file of their own there are length and checksum.
+    that lie in no file of their own there are length and checksum. Where a table says which files
+    hold all its pictures, these count, in their order.
     """
+    containers = table.containers()
+    if containers is not None:
+        return np.array([_state(path) for path in containers], np.int64).reshape(-1, 2)
     states = array("q")
     known: dict[str, tuple[int, int]] = {}  # of archives, in which many pictures share a file
     keys = [key for key in table.keys if table.halves.get(key) != "right"]

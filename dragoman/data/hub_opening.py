@@ -24,6 +24,7 @@ from dragoman.errors import DataError, SettingsError, did_you_mean
 
 LEAST = 4  # the first version of `datasets` that runs no code of data sets
 MOST_CLASSES = 100_000
+_NO_CLASS = (None, "", UNKNOWN)
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SAVED = ("dataset_dict.json", "dataset_info.json")  # of folders that save_to_disk wrote
 
@@ -72,17 +73,18 @@ def opened(place: str) -> dict[str, Any]:
 
 @contextmanager
 def _quiet(datasets: ModuleType, local: bool) -> Generator[None]:
-    """No progress bars, and for local files no word to the Hub that they were opened."""
-    shown, told = (
-        not datasets.are_progress_bars_disabled(),
-        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS,
-    )
+    """No progress bars and log lines, and for local files no word to the Hub about them."""
+    config, log = datasets.config, datasets.utils.logging
+    shown, told = not datasets.are_progress_bars_disabled(), config.HF_UPDATE_DOWNLOAD_COUNTS
+    level = log.get_verbosity()
     datasets.disable_progress_bars()
-    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = told and not local
+    log.set_verbosity(log.CRITICAL)
+    config.HF_UPDATE_DOWNLOAD_COUNTS = told and not local
     try:
         yield
     finally:
-        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = told
+        config.HF_UPDATE_DOWNLOAD_COUNTS = told
+        log.set_verbosity(level)
         if shown:
             datasets.enable_progress_bars()
 
@@ -93,7 +95,7 @@ def _local(datasets: ModuleType, path: Path) -> Any:
         return datasets.load_from_disk(str(path))
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files:
-        place = str(path.resolve())
+        place = escape(str(path.resolve()))
         return datasets.load_dataset("imagefolder", data_dir=place, cache_dir=cache)
     if path.is_file() and path.suffix.lower() != ".parquet":
         raise DataError(f"hf:{path} is no parquet file; name a .parquet file or a folder")
@@ -183,20 +185,26 @@ def _holds_pictures(feature: Any) -> bool:
 
 
 def label_columns(features: Mapping[str, Any], columns: Columns, text: str) -> tuple[str, ...]:
-    """Return the columns that are label sets: those named, or the only one of classes."""
+    """Return the columns that are label sets: those named, or the only one of classes, or label."""
     if columns.labels is None:
         classes = [name for name, feature in features.items() if hasattr(feature, "names")]
-        return tuple(classes) if len(classes) == 1 else ()
+        if len(classes) == 1:
+            return tuple(classes)
+        return ("label",) if _holds_classes(features.get("label")) else ()
     for name in columns.labels:
         if name not in features:
             raise _unknown(f"label={name}", name, features, text)
-        kind = str(getattr(features[name], "dtype", ""))
-        if not re.fullmatch(r"u?int\d+|(large_)?string|bool", kind):
+        if not _holds_classes(features[name]):
             raise SettingsError(
                 f"--columns label={name}: that column of {text} holds no classes, which are "
                 "texts or whole numbers"
             )
     return columns.labels
+
+
+def _holds_classes(feature: Any) -> bool:
+    kind = str(getattr(feature, "dtype", ""))
+    return re.fullmatch(r"u?int\d+|(large_)?string|bool", kind) is not None
 
 
 def label_codes(
@@ -222,7 +230,7 @@ def label_codes(
 def _values(columns: Iterable[Any], name: str, text: str) -> list:
     found: set = set()
     for column in columns:
-        found.update(value for value in column.unique().to_pylist() if value not in (None, ""))
+        found.update(value for value in column.unique().to_pylist() if value not in _NO_CLASS)
         if len(found) > MOST_CLASSES:
             raise DataError(
                 f"the column {name} of {text} has more than {MOST_CLASSES} different values, too "

@@ -58,6 +58,7 @@ class HubTable(Table):
         self.label_sets, self._codes = label_codes(self._parts, features, wanted, text)
         self._root = os.path.abspath(place if Path(place).is_dir() else Path(place).parent)
         self._allowed = [self._root] if local else _caches()
+        self._files: list[str] = []  # pictures that rows name by their path
         self._digest = hashlib.sha1(repr((self._columns, self.label_sets)).encode())
         self._rows = self._split_up({part: self._looked_through(part) for part in self._parts})
         self.splits = SPLITS
@@ -92,6 +93,11 @@ class HubTable(Table):
         """Return the class in each label set, [len(rows), label sets]; UNKNOWN if not known."""
         part, own = self._rows[split][self.keys[0]]
         return self._codes[part][own[rows]].astype(np.int64)
+
+    def containers(self) -> list[str]:
+        """Return the files of the library, and those of pictures that lie beside them."""
+        held = [file["filename"] for part in self._parts.values() for file in part.cache_files]
+        return held + self._files
 
     def folders(self, key: str) -> str:
         """Say where the pictures of a key are."""
@@ -155,8 +161,10 @@ class HubTable(Table):
             for row in np.flatnonzero(~there).tolist():
                 path = None if paths is None else paths[row].as_py()
                 if path is not None:
-                    file = os.path.relpath(self._file(path), self._root)
-                    self._digest.update(os.fsencode(file) + b"\n")
+                    file = self._file(path)
+                    inside = os.path.relpath(file, self._root)
+                    self._digest.update(os.fsencode(inside) + b"\n")
+                    self._files.append(file)
                     there[row] = True
         return np.concatenate(masks)
 
@@ -182,6 +190,7 @@ class HubTable(Table):
                     raise DataError(
                         f"{self.folders(key)} has no picture left for {split}; at least 3 rows "
                         "are needed where val and test are held out of train"
+                        + "".join(f"; {line}" for line in self.problems[:1])
                     )
         return rows
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from dragoman.data.records import MOST_SHOWN, shorten
+from dragoman.data.scan import wrong_name
 from dragoman.data.table import UNKNOWN
 from dragoman.errors import DataError
 
@@ -32,14 +34,22 @@ class LabelColumn:
         self._numbers = array("i")
 
     def add(self, word: str) -> None:
-        """Take the class of the next row; raises DataError if there are too many classes."""
-        number = self._known.setdefault(word, len(self._known)) if word else UNKNOWN
-        if number == MOST_CLASSES:
+        """Take the class of the next row; raises DataError for odd and for too many classes."""
+        number = self._known.get(word) if word else UNKNOWN
+        if number is None:
+            self._check(word)
+            number = self._known[word] = len(self._known)
+        self._numbers.append(number)
+
+    def _check(self, word: str) -> None:
+        if wrong_name(word) or len(word) > MOST_SHOWN:
+            why = wrong_name(word) or f"has more than {MOST_SHOWN} characters; shorten it"
+            raise DataError(f"{self._where} has the class {shorten(word)}, which {why}")
+        if len(self._known) == MOST_CLASSES:
             raise DataError(
                 f"{self._where} has more than {MOST_CLASSES} different values and can hardly be a "
                 "class; name the columns that are classes with --columns label=COLUMN"
             )
-        self._numbers.append(number)
 
     def finish(self) -> tuple[tuple[str, ...], LABELS]:
         """Return the classes in their order and the number of each row's class in it.

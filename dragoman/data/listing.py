@@ -20,7 +20,7 @@ def list_datasets() -> str:
     blocks = [_described(family) for family in DATASETS.values()]
     blocks.append(
         "own pictures\n"
-        "  use      --data DIR            with trainA and trainB (also valA, testA ...; or train/A)\n"
+        "  use      --data DIR            with trainA and trainB (also valA ..., or train/A)\n"
         "           --data DIR_A,DIR_B    two folders; DIR_1+DIR_2,DIR_B stacks channels\n"
         "           --data FILE.csv       a manifest, also .jsonl; --columns says which is what\n"
         "           --data DIR            of tar shards; a folder per class; single pictures\n"

@@ -1,6 +1,7 @@
 """A manifest: a CSV or JSONL file whose rows name the files of pictures, their classes and splits.
 
 A manifest may come from a stranger, so it can name files below its own folder and no others.
+Links in that folder are followed: they are the user's.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from dragoman.data.assembling import together
 from dragoman.data.file_table import FileTable, Group, take
 from dragoman.data.index_cache import LEAST, keep, recall, stamp
 from dragoman.data.label_sets import LABELS, LabelColumn, finish
-from dragoman.data.manifest_rows import RowFiles, RowReader, shorten
-from dragoman.data.records import Cell, Records, listed_columns, open_records
+from dragoman.data.manifest_rows import RowFiles, RowReader
+from dragoman.data.records import Cell, Records, listed_columns, open_records, shorten
 from dragoman.data.scan import SUFFIXES
 from dragoman.data.settings import DataSettings, by_key
 from dragoman.data.splits import INTS
@@ -66,7 +67,7 @@ def open_manifest(settings: DataSettings) -> FileTable:
     and told in `problems`.
     """
     path, paired = Path(settings.data), settings.pairing == "paired"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"--layout manifest needs a file .csv or .jsonl; {path} is none")
     content = _content(path, settings.columns, paired)
     files: dict[str, Group] = {split: {} for split in SPLITS}
@@ -75,7 +76,7 @@ def open_manifest(settings: DataSettings) -> FileTable:
         path.stem,
         files,
         {key: f"{path}:{'+'.join(names)}" for key, names in content.columns.items()},
-        paired=paired,
+        paired=paired or "b" not in content.columns,
         label_sets=content.label_sets,
         labels={s: content.numbers[own] for s, own in rows[0].items() if content.label_sets},
         problems=content.problems,
@@ -154,7 +155,9 @@ def _read(path: Path, columns: str | None, paired: bool) -> tuple[_Content, set[
         RowReader(path.parent, {k: [(c, places[c]) for c in meaning.files[k]] for k in keys})
         for keys in together(tuple(meaning.files), paired)
     ]
-    labels = {name: LabelColumn(f"column '{c}' of {path}") for name, c in meaning.labels.items()}
+    labels = {
+        name: LabelColumn(f"column {shorten(c)} of {path}") for name, c in meaning.labels.items()
+    }
     words = [places[column] for column in meaning.labels.values()]
     split = places[meaning.split] if meaning.split else None
     for line, cells in records.rows(names):

@@ -12,12 +12,10 @@ import numpy as np
 
 from dragoman.data.file_table import Column, Group
 from dragoman.data.names import Names
-from dragoman.data.records import Cell
+from dragoman.data.records import Cell, shorten
 from dragoman.data.scan import SUFFIXES, wrong_name
 from dragoman.data.splits import INTS, completed
 from dragoman.data.table import SPLITS
-
-_MOST_SHOWN = 100  # characters of a cell in a message
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class RowReader:
                 cell = cells[place]
                 texts += cell if isinstance(cell, list) else [cell]
                 if not cell or not texts[-1]:
-                    gap = f"'{column[:40]}' is empty; name a file, or take the row out"
+                    gap = f"{shorten(column)} is empty; name a file, or take the row out"
                 else:
                     some = True
         if not some or gap:
@@ -159,9 +157,3 @@ class RowReader:
         """Return what was taken."""
         arrays = [bytes(part) for part in (*self._names, *self._codes, self._splits)]
         return RowFiles(self._depths, tuple(f".{ending}" for ending in self._endings), arrays)
-
-
-def shorten(text: str) -> str:
-    """Quote a cell in a message: short, on one line."""
-    text = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
-    return ascii(text) if wrong_name(text) else f"'{text}'"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.cache import built, require
-from dragoman.data.catalogue import OPENMOJI, TONES, Edition, stacks
+from dragoman.data.catalogue import OPENMOJI, TONES, Edition, set_name, stacks
 from dragoman.data.settings import DataSettings
 from dragoman.data.sizes import Size
 from dragoman.data.source import Source, reduce
@@ -23,7 +23,7 @@ class OpenMoji(Source):
         from dragoman.data.openmoji_build import build_choice, half_of, painter, split_of
 
         self._unpaired, self.tile = settings.pairing == "unpaired", edition.tile
-        self.name = "-".join([name, *(d.replace("+", "_") for d in domains), *(["unpaired"] if self._unpaired else [])])
+        self.name = set_name(name, domains, self._unpaired)
         side = settings.size or edition.size
         self.size = (side, side)
         self.shapes = [self.size]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.data.table import PICTURE_KEYS, PIXEL_KEYS
+from dragoman.data.tar_members import tellable
 from dragoman.errors import DataError
 
 DESCRIPTION = "dragoman.json"
@@ -73,7 +74,7 @@ def _damaged(path: Path, why: str) -> DataError:
 def _checked(told: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a Description; raises an error named after what is wrong."""
     splits = {_text(split): _texts(tars) for split, tars in told["splits"].items()}
-    if not splits or any(
+    if "train" not in splits or any(
         ".." in Path(t).parts or Path(t).anchor for s in splits.values() for t in s
     ):
         raise ValueError("splits")
@@ -115,7 +116,7 @@ def _count(count: Any) -> int:
 
 
 def _text(text: Any) -> str:
-    if not isinstance(text, str) or not text.isprintable():
+    if not isinstance(text, str) or not tellable(text):
         raise ValueError(ascii(text)[:80])
     return text
 

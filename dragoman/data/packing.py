@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MEGABYTES = 256  # after so many a new shard begins,
 SAMPLES = 10_000  # or after so many samples
 SHOWN = 20  # as many problems are listed
+_LARGE = 1 << 33  # bytes that the plainest header cannot tell
 _CHUNK = 4096  # labels are asked for so many samples at once
 Files = dict[str, tuple[Blob, ...]]  # of a sample, by the name of the picture
 Sample = tuple[dict, Files]  # what its JSON tells, and its files
@@ -217,8 +218,7 @@ class _Writer:
         number, sample = 0, next(samples, None)
         while sample is not None:
             tars.append(f"{split}-{len(tars):06d}.tar")
-            # PAX headers are written only where a size needs more than eleven octal digits.
-            with tarfile.open(self._folder / tars[-1], "w", format=tarfile.PAX_FORMAT) as tar:
+            with tarfile.open(self._folder / tars[-1], "w") as tar:
                 first = number
                 while sample is not None and number - first < self._most_samples:
                     self._write(tar, f"{number:06d}", *sample)
@@ -261,6 +261,7 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
     """Add a member that tells nothing of when and by whom it was made."""
     member = tarfile.TarInfo(name)
     member.size = size
+    tar.format = tarfile.USTAR_FORMAT if size < _LARGE else tarfile.PAX_FORMAT
     tar.addfile(member, file)
 
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from dragoman.data.file_table import Column, FileTable
 from dragoman.data.label_sets import LabelColumn, finish
 from dragoman.data.manifest import columns_by_key
-from dragoman.data.manifest_rows import shorten
 from dragoman.data.names import Names, matched
-from dragoman.data.records import Records, open_records
+from dragoman.data.records import Records, open_records, shorten
 from dragoman.data.scan import SUFFIXES
 from dragoman.data.settings import DataSettings
 from dragoman.data.splits import INTS
@@ -32,19 +31,22 @@ def add_labels(table: FileTable, folder: Path, settings: DataSettings) -> None:
     problems. Raises DataError if the file cannot be read or lacks columns.
     """
     path = Path(str(settings.labels))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"--labels {path} is no file; it must be a CSV with a column '{FILE}'")
     records = open_records(path)
     column, sets = _columns(records, settings)
-    labels = {name: LabelColumn(f"column '{name}' of {path}") for name in sets}
-    rows = _Rows()
-    for line, (file, *words) in records.rows([column, *sets]):
-        if not isinstance(file, str) or not file or any(isinstance(word, list) for word in words):
-            records.problem(line, f"'{column}' must name a picture, and each class be one text")
+    labels = {name: LabelColumn(f"column {shorten(name)} of {path}") for name in sets}
+    rows, numbered = _Rows(), list(enumerate(labels.values(), start=1))
+    for line, cells in records.rows([column, *sets]):
+        file = cells[0]
+        if not file or list in map(type, cells):
+            records.problem(
+                line, f"{shorten(column)} must name a picture, and each class be one text"
+            )
             continue
-        rows.add(line, file)
-        for each, word in zip(labels.values(), words, strict=True):
-            each.add(str(word))
+        rows.add(line, str(file))
+        for place, each in numbered:
+            each.add(str(cells[place]))
     classes, numbers = finish(labels)
     found = rows.found(table, folder, records)
     known = np.vstack([numbers, np.full((1, len(sets)), UNKNOWN, np.int32)])  # row -1 is unknown
@@ -60,7 +62,7 @@ def _columns(records: Records, settings: DataSettings) -> tuple[str, list[str]]:
     sets = given.get("label") or [column for column in records.columns if column != file]
     records.need(sets, "name those of classes with --columns label=COLUMN")
     if not sets:
-        raise DataError(f"{records.path} has no column of classes beside '{file}'; add one")
+        raise DataError(f"{records.path} has no column of classes beside {shorten(file)}; add one")
     return file, sets
 
 
@@ -76,10 +78,13 @@ class _Rows:
     def add(self, line: int, file: str) -> None:
         """Take the path of a picture."""
         stem, dot, ending = file.removeprefix("./").rpartition(".")
-        ending = f".{ending}" if dot and f".{ending}".lower() in SUFFIXES else ""
-        stem = stem if ending else file.removeprefix("./")
+        number = self._known.get(ending) if dot else 0
+        if number is None:
+            known = f".{ending}".lower() in SUFFIXES
+            number = self._known.setdefault(ending, len(self._known)) if known else 0
+        stem = stem if number else file.removeprefix("./")
         self._stems.append(stem.replace("\n", " ").encode("utf-8", "replace"))
-        self._endings.append(self._known.setdefault(ending, len(self._known)))
+        self._endings.append(number)
         self._lines.append(line)
 
     def found(self, table: FileTable, folder: Path, records: Records) -> dict[str, INTS]:
@@ -116,7 +121,10 @@ class _Rows:
 
     def _suffixes(self, columns: list[Column]) -> NDArray[np.int64]:
         """For each picture the number of its suffix in _known, -1 if no row has such."""
-        numbers = [np.array([self._known.get(e, -1) for e in c.endings])[c.codes] for c in columns]
+        numbers = [
+            np.array([self._known.get(ending[1:], -1) for ending in column.endings])[column.codes]
+            for column in columns
+        ]
         return np.concatenate(numbers)
 
     def _tell(self, records: Records, rows: INTS, words: str) -> None:

@@ -24,7 +24,6 @@ from dragoman.data.raster_header import (
 )
 
 MAGIC = b"\x93NUMPY"
-ZIP = b"PK"
 
 _MOST_HEADER = 10_000  # characters, as numpy's own limit
 _MOST_DIRECTORY = 4 << 20  # bytes of the list of contents of an NPZ file

@@ -41,6 +41,7 @@ _ORIENTATION, _PROFILE = 274, 34675  # tags
 _IMAGEJ = re.compile(r"^(images|channels|slices|frames)=(\d{1,9})\s*$", re.MULTILINE)
 _OME = re.compile(r"\bSize([CZT])=[\"'](\d{1,9})[\"']")
 _SHAPED = re.compile(r'"shape": ?\[([\d, ]{1,100})\].*"truncated?": ?true')
+_ARRAY = re.compile(r'^\{"shape": ?\[(\d{1,5}), ?(\d{1,5}), ?(\d{1,2})\]')
 _OME_WORDS = {"C": "channels", "Z": "slices", "T": "frames"}
 _MOST_DESCRIPTION = 100_000  # characters in which the size of a stack is looked for
 
@@ -62,7 +63,8 @@ logging.getLogger("tifffile").addFilter(_QUIET)
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
+    """Keep back what tifffile logs in this thread, inside the block."""
     before = getattr(_QUIET.here, "reading", False)
     _QUIET.here.reading = True
     try:
@@ -83,9 +85,11 @@ def open_tiff(file: Bounded, indices: bool, limit: int) -> Opened:
     file.seek(0)
     flags = tifffile.TIFF.FILE_FLAGS  # of makers, whose own rules are not followed
     plain: dict[str, Any] = {f"is_{flag}": False for flag in flags}
-    with _quiet():
+    with quiet():
         tiff = tifffile.TiffFile(cast(BinaryIO, file), **plain)
         pages = _picture(tiff, count)
+        if _are_lines(pages):
+            return _opened_lines(file, pages, limit)
         planes = len(pages) if len(pages) > 1 else _hidden_planes(pages[0])
         return _opened(file, pages, planes, indices, limit)
 
@@ -105,7 +109,7 @@ def _opened(file: Bounded, pages: list[Any], planes: int, indices: bool, limit: 
     icc = first.tags.valueof(_PROFILE) if means.kind != "CMYK" else None
 
     def load() -> Raster:
-        with _quiet():
+        with quiet():
             pixels, colours = shown(_stored(file, pages, planes, means), means, first, indices)
         pixels = upright(pixels, turn)
         profile = fitting_profile(icc, channels)
@@ -163,7 +167,10 @@ def _count_pages(file: Bounded) -> int:
 
 
 def _too_many() -> str:
-    return f"holds more than {_MOST_PAGES} pages; save each picture in a file of its own"
+    return (
+        f"holds more than {_MOST_PAGES} pages; save each picture in a file of its own, and one of "
+        "many channels with planarconfig='contig'"
+    )
 
 
 def _picture(tiff: Any, count: int) -> list[Any]:
@@ -178,7 +185,7 @@ def _picture(tiff: Any, count: int) -> list[Any]:
         if page.imagedepth != 1:
             raise Refused("is a volume; save its layers as pages or as files of their own")
     _refuse_stacks(first)
-    if len(pages) == 1:
+    if len(pages) == 1 or (_are_lines(pages) and all(_facts(p) == _facts(first) for p in pages)):
         return pages
     if any(_facts(page)[:2] != _facts(first)[:2] for page in pages):
         raise Refused(f"holds {len(pages)} pictures of different size; save each in its own file")
@@ -189,6 +196,38 @@ def _picture(tiff: Any, count: int) -> list[Any]:
     if any(_facts(page) != _facts(first) for page in pages):
         raise Refused(f"holds {len(pages)} pages of different kind; save each in its own file")
     return pages
+
+
+def _are_lines(pages: list[Any]) -> bool:
+    """True if an array [H, W, C] was written whole: tifffile then makes a page of each line.
+
+    C is then at most 64; an array [C, H, W] has pages that are its channels.
+    """
+    first, found = pages[0], _ARRAY.search(_description(pages[0]))
+    if not found or first.samplesperpixel != 1 or len(pages) == 1:
+        return False
+    shape = tuple(int(number) for number in found.groups())
+    fits = shape == (len(pages), first.imagelength, first.imagewidth)
+    return fits and shape[2] <= MOST_CHANNELS and int(first.photometric) == 1
+
+
+def _opened_lines(file: Bounded, pages: list[Any], limit: int) -> Opened:
+    """A picture each line of which is a page of width x channels."""
+    first = pages[0]
+    height, width, channels = len(pages), first.imagelength, first.imagewidth
+    if wide(first.dtype) or first.dtype.kind == "b":
+        raise Refused("has a page for each line; write it with planarconfig='contig'")
+    check_size(height, width, channels, first.dtype.itemsize, limit)
+    for page in pages:
+        check_segments(page, file.size, limit)
+    header = Header(height, width, channels, kept(first.dtype), "TIFF", False, False)
+
+    def load() -> Raster:
+        with quiet():
+            pixels = np.stack([page_pixels(file, page)[..., 0] for page in pages])
+        return Raster(upright(pixels.astype(header.dtype), 1), header, None, None)
+
+    return Opened(header, load)
 
 
 def _facts(page: Any) -> tuple[Any, ...]:

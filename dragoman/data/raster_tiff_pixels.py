@@ -85,6 +85,8 @@ def _check_screen(page: Any, kind: str, extra: int) -> None:
             f"is {kind} of {page.samplesperpixel} channels with {page.bitspersample} bits; "
             "save it as RGB or grey"
         )
+    if kind == "YCbCr" and page.compression != _JPEG and page.is_subsampled:
+        raise Refused("has YCbCr of fewer colours than pixels, unpacked; save it as RGB")
     if kind == "CMYK" and inks != 1:
         raise Refused("has inks other than CMYK; save it as RGB or grey")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os.path import isdir, isfile
 from pathlib import Path
 
 from dragoman.data.scan import Entries, listed, look
@@ -44,11 +45,11 @@ def recognise(settings: DataSettings) -> str:
     Raises DataError if there is nothing to read, SettingsError if it could be two layouts.
     """
     text, path = settings.data, Path(settings.data)
-    if text and path.is_dir():
+    if text and isdir(path):
         return _recognised(path, settings)
     if text.startswith("hf:"):
         return "hf"
-    if path.is_file():
+    if isfile(path):
         known = {".csv": "manifest", ".jsonl": "manifest", ".tar": "shards"}
         if path.suffix.lower() in known:
             return known[path.suffix.lower()]
@@ -77,15 +78,11 @@ def _recognised(folder: Path, settings: DataSettings) -> str:
     if settings.labels is not None:
         return "single"
     listing = listed(folder if inner is None else folder / "train")
-    counts = {}
-    for place in listing.places:
-        first, last = listing.names.under(f"{place}/")
-        counts[place] = last - first
     if not len(listing.names) and not listing.problems:
         raise lacking(folder, top)
-    direct = len(listing.names) - sum(counts.values())
-    classes = [p for p, count in counts.items() if count and (inner or p not in PIXEL_KEYS)]
-    return "classes" if not direct and len(classes) > 1 else "single"
+    filled = [place for place, (first, last) in listing.spans().items() if last > first]
+    classes = [place for place in filled if inner is not None or place not in PIXEL_KEYS]
+    return "classes" if len(classes) > 1 and not listing.beside() else "single"
 
 
 def _are_pairs(entries: Entries, folder: Path) -> bool:
@@ -114,15 +111,15 @@ def parts(text: str) -> list[tuple[Path, ...]]:
 
     Raises DataError if one of them does not exist, SettingsError for more than two stacks.
     """
-    if text and Path(text).is_dir():
+    if text and isdir(Path(text)):
         return [(Path(text),)]
     stacks = []
     for part in text.split(","):
-        alone = [part] if part and Path(part).is_dir() else part.split("+")
+        alone = [part] if part and isdir(Path(part)) else part.split("+")
         if not all(alone):
             raise SettingsError(f"--data '{text}' has an empty part; name folders as DIR_A,DIR_B")
         stacks.append(tuple(Path(folder) for folder in alone))
-    gone = [folder for stack in stacks for folder in stack if not folder.is_dir()]
+    gone = [folder for stack in stacks for folder in stack if not isdir(folder)]
     if gone and len(stacks) == len(stacks[0]) == 1:
         raise DataError(
             f"--data '{text}' is neither an embedded data set nor a folder or file; "
@@ -148,7 +145,7 @@ def plan_pairs(folder: Path) -> Plan:
     for split in SPLITS:
         for style in (*STYLES, *([_BARE] if split == "train" else [])):
             places = {key: folder / text.format(split=split) for key, text in style.items()}
-            there: ByKey = {key: (place,) for key, place in places.items() if place.is_dir()}
+            there: ByKey = {key: (place,) for key, place in places.items() if isdir(place)}
             found = [key for key in PAIR if key in there]
             if len(found) == 1:
                 (key,) = set(PAIR) - set(found)

@@ -8,10 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dragoman.data.scan import wrong_name
 from dragoman.errors import DataError, did_you_mean
 
 MOST_LINE = 1_000_000  # bytes
 MOST_COLUMNS = 10_000
+MOST_SHOWN = 100  # characters of a cell in a message
 MOST_PROBLEMS = 10_000  # lines for one file; the rest is counted
 Cell = str | list[str]
 Row = tuple[int, list[Cell]]  # number of the line, and the cells of the columns asked for
@@ -48,15 +50,26 @@ class Records(ABC):
         for column in columns:
             if column not in self.columns:
                 raise DataError(
-                    f"{self.path} has no column '{column}'{did_you_mean(column, self.columns)}; "
+                    f"{self.path} has no column {shorten(column)}{_near(column, self.columns)}; "
                     f"it has {listed_columns(self.columns)}; {remedy}"
                 )
 
 
+def shorten(text: str, quote: str = "'") -> str:
+    """Quote a cell in a message: short, on one line, fit for UTF-8."""
+    text = text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."
+    return ascii(text) if wrong_name(text) else f"{quote}{text}{quote}"
+
+
 def listed_columns(columns: Sequence[str]) -> str:
     """Name some columns in a message."""
-    shown = ", ".join(column[:40] for column in columns[:12])
+    shown = ", ".join(shorten(column, "") for column in columns[:12])
     return f"{shown}{', ...' if len(columns) > 12 else ''}" or "no named column"
+
+
+def _near(column: str, columns: Sequence[str]) -> str:
+    plain = [known for known in columns[:1000] if len(known) <= MOST_SHOWN]
+    return did_you_mean(column, [known for known in plain if not wrong_name(known)])
 
 
 def open_records(path: Path) -> Records:
@@ -106,7 +119,7 @@ class _Csv(Records):
         for place, cell in enumerate(head):
             if cell in self._places:
                 raise DataError(
-                    f"{path} has two columns '{cell[:40]}'; give each column a name of its own"
+                    f"{path} has two columns {shorten(cell)}; give each column a name of its own"
                 )
             if cell:
                 self._places[cell] = place
@@ -154,8 +167,9 @@ class _Jsonl(Records):
                 known |= dict.fromkeys(row)
                 _check_width(path, len(known))
         self.columns = tuple(known)
-        if not known and not self.problems:
-            raise DataError(f"{path} is empty; write one JSON object per line")
+        if not known:
+            reasons = [*self.problems, f"{path} is empty; write one JSON object per line"]
+            raise DataError(reasons[0])
         self.problems, self._more = [], 0  # they will be met again
 
     def _objects(self) -> Iterator[tuple[int, dict]]:
@@ -184,7 +198,7 @@ class _Jsonl(Records):
                 elif isinstance(cell, list) and not all(isinstance(part, str) for part in cell):
                     cell = {}
                 if not isinstance(cell, str | list | None):
-                    self.problem(line, f"'{column[:40]}' must be a text or a number")
+                    self.problem(line, f"{shorten(column)} must be a text or a number")
                     break
                 cells.append("" if cell is None else cell)
             else:

@@ -7,7 +7,9 @@ import os
 import time
 import unicodedata
 from array import array
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,14 @@ class Listing:
         inner = [path for path in (*self.folders, *self.links) if path and "/" not in path]
         return sorted(inner)
 
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """From which to which row (exclusive) the pictures below each of `places` stand."""
+        return {place: self.names.under(f"{place}/") for place in self.places}
+
+    def beside(self) -> int:
+        """How many pictures lie directly in the folder."""
+        return len(self.names) - sum(last - first for first, last in self.spans().values())
+
 
 @dataclass(frozen=True)
 class Entries:
@@ -58,14 +68,27 @@ class Entries:
     pictures: bool
 
 
+_seen: ContextVar[dict[str, Listing] | None] = ContextVar("listings", default=None)
+
+
+@contextmanager
+def listing_once() -> Generator[None]:
+    """Within this context each folder is listed, or sought in the cache, no more than once."""
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
+
+
 def look(folder: Path) -> Entries:
     """Return what lies directly in a folder; an index in the cache saves listing a large one.
 
     Raises DataError if the folder cannot be listed.
     """
-    known = _recalled(os.path.realpath(folder))
+    known = _known(os.path.realpath(folder))
     if known is not None:
-        return Entries(known.places, known.shards, any("/" not in name for name in known.names))
+        return Entries(known.places, known.shards, known.beside() > 0)
     places, shards, pictures = [], False, False
     try:
         with os.scandir(folder) as entries:
@@ -91,9 +114,15 @@ def listed(folder: Path) -> Listing:
     Raises DataError if the folder cannot be listed.
     """
     root = os.path.realpath(folder)
-    known = _recalled(root)
-    if known is not None:
-        return known
+    found = _known(root)
+    if found is None:
+        found = _walked(root)
+        _note(root, found)
+    return found
+
+
+def _walked(root: str) -> Listing:
+    """List a folder, and keep what is found in the cache if that is much."""
     began = time.time_ns()
     walk = _Walk(root)
     found = walk.listing()
@@ -112,9 +141,19 @@ def _key(root: str) -> str:
     return json.dumps(["folder", root, SUFFIXES])
 
 
-def _recalled(root: str) -> Listing | None:
-    """The listing of a folder from the cache, if it still holds."""
-    return recall(_key(root), _made)
+def _known(root: str) -> Listing | None:
+    """The listing of a folder if it was listed in this context, or the cache has it."""
+    found = (_seen.get() or {}).get(root)
+    if found is None:
+        found = recall(_key(root), _made)
+        _note(root, found)
+    return found
+
+
+def _note(root: str, listing: Listing | None) -> None:
+    seen = _seen.get()
+    if seen is not None and listing is not None:
+        seen[root] = listing
 
 
 def _made(about: dict[str, Any], arrays: list[memoryview]) -> Listing:

@@ -63,8 +63,8 @@ class DataSettings:
     aspect: str = knob("1:1", "own pictures: width to height of the training pictures, as 4:3")
     fit: Fit = knob(
         "crop",
-        "own pictures come to size by: crop (after load_size), native (cut out at their own scale), "
-        "resize (distorts), pad (mirrored), buckets (batches of several aspects)",
+        "own pictures come to size by: crop (after load_size), native (cut out at their own "
+        "scale), resize (distorts), pad (mirrored), buckets (batches of several aspects)",
     )
     load_size: int | None = knob(
         None,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.pack_description import Description
-from dragoman.data.raster import SUFFIXES
+from dragoman.data.raster import MOST_CHANNELS, SUFFIXES
 from dragoman.data.settings import by_key
 from dragoman.data.shards import Index
 from dragoman.data.table import PICTURE_KEYS, PIXEL_KEYS
@@ -47,6 +47,12 @@ class Columns:
         split = {key: tuple(part.strip(" .") for part in t.split("+")) for key, t in found.items()}
         if any(not part for parts in split.values() for part in parts):
             raise SettingsError(f"--columns {text} has an empty name; write a=NAME+NAME,b=NAME")
+        for key, parts in split.items():
+            if len(set(parts)) < len(parts) or len(parts) > MOST_CHANNELS:
+                raise SettingsError(
+                    f"--columns {key}={found[key]} must name different columns, at most "
+                    f"{MOST_CHANNELS}"
+                )
         labels = split.pop("label", None)
         return cls(split, labels)
 
@@ -177,9 +183,14 @@ def _default_role(ending: str) -> list[tuple[str, int]]:
     if not head:
         return [("image", 0)]
     number = head[1] if len(head) == 2 else "0"
-    if len(head) > 2 or not number.isascii() or not number.isdigit() or len(number) > 4:
-        return []
     keys = ("a", "b") if head[0] == SIDES else (head[0],) if head[0] in KEYS else ()
+    if len(head) > 2 or not keys or not number.isascii() or not number.isdigit():
+        return []
+    if len(number) > 4 or int(number) >= MOST_CHANNELS:
+        raise DataError(
+            f"the samples hold {ending[:80]}, but at most {MOST_CHANNELS} files are stacked, which "
+            "are numbered from 0"
+        )
     return [(key, int(number)) for key in keys]
 
 

@@ -16,12 +16,13 @@ from dragoman.data.names import Names
 from dragoman.data.raster import SUFFIXES
 from dragoman.data.shards import Index
 from dragoman.data.table import UNKNOWN
-from dragoman.data.tar_members import TarFile
+from dragoman.data.tar_members import TarFile, one_line, tellable
 from dragoman.errors import DataError
 
 Member = tuple[int, int, str]  # offset, length and ending
 MOST_TEXT = 1 << 16  # bytes of a member with labels
-MOST_CLASS = 200  # characters of the name of a class
+UNKNOWN_TEXTS = ("", UNKNOWN, str(UNKNOWN))
+MOST_CLASS = 1000  # characters of the name of a class
 MOST_CLASSES = 100_000  # of a label set
 MOST_SETS = 32
 MOST_ENDINGS = 1000
@@ -101,7 +102,7 @@ class _Scan:
 
     def note(self, field: str) -> None:
         """Remember a field or ending that could hold a label."""
-        if len(self.fields) < MOST_FIELDS and len(field) <= MOST_CLASS:
+        if len(self.fields) < MOST_FIELDS and len(field) <= MOST_CLASS and tellable(field):
             self.fields.add(field)
 
     def index(self, files: Sequence[str], sizes: Sequence[int]) -> Index:
@@ -232,7 +233,7 @@ class _Part:
         for label_set, value in labels.items():
             self._shared.label_set(label_set, self._tar.path)
             text = self._class(f"{key} ({label_set})", value)
-            if text:
+            if text is not None:
                 self.codes(label_set)[-1] = self._shared.code(label_set, text, self._tar.path)
 
     def _about(self, key: str, members: dict[str, Member]) -> tuple[bytes, dict[str, Any]]:
@@ -241,8 +242,8 @@ class _Part:
         name, found, told = b"", {}, self._json(key, members)
         labels = told.get("labels")
         if isinstance(labels, dict) and isinstance(told.get("name"), str):  # as `pack` writes it
-            name = _one_line(told["name"])
-            found = dict(list(labels.items())[:MOST_FIELDS])
+            name = one_line(told["name"]).encode()
+            found = {one_line(field): value for field, value in labels.items()}
         for field, value in [*told.items(), *found.items()]:
             if isinstance(value, str | int) and field != "name":
                 self._shared.note(field)
@@ -252,12 +253,13 @@ class _Part:
             for ending in LABEL_ENDINGS:
                 if ending in members:
                     found["label"] = self._text(f"{key}.{ending}", members[ending])
-            return name, found
+            return name, found if name else _known(found)
         values = told | found
         for field in wanted:
             if field in members:
                 values[field] = self._text(f"{key}.{field}", members[field])
-        return name, {field: values[field] for field in wanted if field in values}
+        found = {field: values[field] for field in wanted if field in values}
+        return name, found if name else _known(found)
 
     def _json(self, key: str, members: dict[str, Member]) -> dict[str, Any]:
         for ending in members:
@@ -287,19 +289,19 @@ class _Part:
             self._tell(f"{name} is not UTF-8 text; mend or remove it")
             return None
 
-    def _class(self, name: str, value: Any) -> str:
-        """Return the name of a class, or "" if it is not known, or none (with a problem line)."""
-        if value in (None, "", UNKNOWN, str(UNKNOWN)):
-            return ""
+    def _class(self, name: str, value: Any) -> str | None:
+        """Return the name of a class; None if it is not known, or none (with a problem line)."""
+        if value is None:
+            return None
         if isinstance(value, int):
             value = str(value).lower() if abs(value) < 1 << 63 else None
-        if isinstance(value, str) and len(value) <= MOST_CLASS and value.isprintable():
+        if isinstance(value, str) and len(value) <= MOST_CLASS and tellable(value):
             return value
         self._tell(
-            f"{name} has no class that is a whole number or a text of one line with at most "
-            f"{MOST_CLASS} characters; mend it, or leave it empty if it is not known"
+            f"{one_line(name)} has no class that is a whole number or a text of one line with at "
+            f"most {MOST_CLASS} characters; mend it, or leave it empty if it is not known"
         )
-        return ""
+        return None
 
     def _tell(self, text: str) -> None:
         self._lines += 1
@@ -307,9 +309,9 @@ class _Part:
             self._shared.problems.append(f"{self._tar.path}:{text}")
 
 
-def _one_line(text: str) -> bytes:
-    shown = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-    return shown.encode("utf-8", "backslashreplace")
+def _known(labels: dict[str, Any]) -> dict[str, Any]:
+    """Labels as others write them, where nothing and -1 say that the class is not known."""
+    return {name: None if value in UNKNOWN_TEXTS else value for name, value in labels.items()}
 
 
 def _joined(parts: Sequence[Any], dtype: Any) -> NDArray:

@@ -49,6 +49,7 @@ class ShardTable(Table):
             )
         self._index = _opened(self._root, files, columns)
         self.problems = list(self._index.problems)
+        self._tars = [str(self._root / file) for file in files]
         roles = roles_of(self._index, columns, self._root)
         self.keys = tuple(roles)
         self.halves = self._halves(roles)
@@ -68,8 +69,7 @@ class ShardTable(Table):
     def blobs(self, split: str, key: str, row: int) -> tuple[Blob, ...]:
         """Return the members of one picture; several are stacked along the channels."""
         index, sample = self._index, int(self._rows[split][key][row])
-        path = str(self._root / index.files[index.tar[sample]])
-        stem = index.keys[sample]
+        path, stem = self._tars[index.tar[sample]], index.keys[sample]
         return tuple(
             [
                 Blob(
@@ -96,6 +96,10 @@ class ShardTable(Table):
     def labels(self, split: str, rows: INTS) -> INTS:
         """Return the class in each label set, [len(rows), label sets]; UNKNOWN if not known."""
         return self._codes[self._rows[split][self.keys[0]][rows]].astype(np.int64)
+
+    def containers(self) -> list[str]:
+        """Return the paths of all tars."""
+        return self._tars
 
     def folders(self, key: str) -> str:
         """Say where the pictures of a key are."""
@@ -170,7 +174,7 @@ class ShardTable(Table):
         """Add a line for each sample that is left out."""
         index = self._index
         for sample in samples[:_MOST_LINES].tolist():
-            where = f"{self._root / index.files[index.tar[sample]]}:{index.keys[sample]}"
+            where = f"{self._tars[index.tar[sample]]}:{index.keys[sample]}"
             self.problems.append(f"{where} {self._fault(sample, apart)}")
         if len(samples) > _MOST_LINES:
             self.problems.append(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dragoman.data.cache import built
 from dragoman.data.names import Names
 from dragoman.data.table import UNKNOWN
-from dragoman.data.tar_members import BLOCK, TarFile
+from dragoman.data.tar_members import BLOCK, TarFile, tellable
 from dragoman.errors import DataError
 
 INTS = NDArray[np.int64]
@@ -171,7 +171,7 @@ def _array(archive: zipfile.ZipFile, name: str, dtype: Any, most: int) -> NDArra
 
 def _names(packed: bytes) -> Names:
     """Texts that each end in a line break; raises ValueError if they are not plain text."""
-    if not packed.decode().replace("\n", "").isprintable():
+    if not tellable(packed.decode().replace("\n", "")):
         raise ValueError("control characters")
     return Names.lines(packed)
 
@@ -181,7 +181,7 @@ def _is_sound(index: Index) -> bool:
     texts = [*index.files, *index.endings, *index.fields, *index.problems]
     for name, classes in index.label_sets.items():
         texts += [name, *classes]
-    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+    if not all(isinstance(text, str) and tellable(text) for text in texts):
         return False
     count, members, sets = len(index.tar), len(index.offset), len(index.label_sets)
     shapes = (len(index.first), len(index.length), len(index.ending), index.labels.shape)

@@ -29,10 +29,7 @@ class Sink:
 
     def write(self, y0: int, x0: int, block: NDArray) -> None:
         """Put a block [h, w, C] at its place; raises DataError if the disk refuses."""
-        try:
-            self._store.write(y0, x0, block)
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self._store.write(y0, x0, block)
 
     def close(self) -> None:
         """Make the file under its name, in one move; raises DataError if the disk refuses."""

@@ -70,9 +70,11 @@ def resized(pixels: NDArray, size: Size, nearest: bool = False) -> NDArray:
         return pixels
     to = size[::-1]
     if nearest:
-        rows = np.minimum((np.arange(size[0]) + 0.5) * pixels.shape[0] / size[0], len(pixels) - 1)
-        columns = (np.arange(size[1]) + 0.5) * pixels.shape[1] / size[1]
-        return pixels[rows.astype(int)[:, None], columns.astype(int)[None]]
+        rows, columns = (
+            ((np.arange(want) + 0.5) * have / want).astype(int)
+            for want, have in zip(size, pixels.shape, strict=False)
+        )
+        return pixels[rows[:, None], columns[None]]
     if pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3):
         plain = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         made = np.asarray(plain.resize(to, Image.Resampling.BICUBIC))
@@ -94,7 +96,8 @@ def loaded_size(height: int, width: int, size: Size, fit: str, name: str, limit:
     """Height and width that a picture is resized to before it is cut or padded to `size`.
 
     crop and buckets: it covers the size; resize: the size itself; native: its own; pad: it fits
-    in, and is not enlarged. Raises DataError for a strip so long that covering would break the pixel limit.
+    in, and is not enlarged. Raises DataError for a strip so long that covering the size would
+    break the pixel limit.
     """
     if fit == "resize":
         return size

@@ -82,15 +82,18 @@ class Plain:
         return np.ascontiguousarray(whole, native)
 
     def write(self, y0: int, x0: int, block: NDArray) -> None:
-        """Put a block at its place; raises OSError if the disk refuses."""
+        """Put a block at its place; raises DataError if the disk refuses."""
         parts = block[None] if self.planes == 1 else block.transpose(2, 0, 1)[..., None]
         parts = np.ascontiguousarray(parts, self.dtype)
-        with self._lock:
-            for place, part in self._runs(parts, y0, x0):
-                self.file.seek(place)
-                view = part.view(np.uint8).reshape(-1).data
-                while view:
-                    view = view[self.file.write(view) :]
+        try:
+            with self._lock:
+                for place, part in self._runs(parts, y0, x0):
+                    self.file.seek(place)
+                    view = part.view(np.uint8).reshape(-1).data
+                    while view:
+                        view = view[self.file.write(view) :]
+        except OSError as error:
+            raise DataError(f"cannot write {self.name}: {error.strerror or error}") from error
 
     def _runs(self, parts: NDArray, y0: int, x0: int) -> list[tuple[int, NDArray]]:
         """Where in the file each run of numbers lies that follow each other there."""
@@ -123,6 +126,7 @@ def scratch_store(folder: Path | None, shape: tuple[int, int, int], dtype: np.dt
 
     folder: where; None: where temporary files go. Raises DataError if it cannot be made.
     """
+    place = folder or tempfile.gettempdir()
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +134,5 @@ def scratch_store(folder: Path | None, shape: tuple[int, int, int], dtype: np.dt
         file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         file.truncate(shape[0] * shape[1] * shape[2] * dtype.itemsize)
     except OSError as error:
-        place = folder or tempfile.gettempdir()
         raise DataError(f"no scratch file can be made in {place}: {error.strerror}") from error
-    return Plain(file, "a scratch file", 0, shape, dtype)
+    return Plain(file, f"a scratch file in {place}", 0, shape, dtype)

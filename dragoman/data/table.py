@@ -1,7 +1,7 @@
 """What every layout of own pictures offers: which bytes belong to which batch key and row."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -56,6 +56,10 @@ class Table(ABC):
     def labels(self, split: str, rows: INTS) -> INTS:
         """Return the class in each label set, [len(rows), label sets]; UNKNOWN if not known."""
         raise NotImplementedError
+
+    def containers(self) -> Iterable[str] | None:
+        """Return the files that hold all pictures, where many share one; None: one each."""
+        return None
 
     def folders(self, key: str) -> str:
         """Say where the pictures of a key are, for messages."""

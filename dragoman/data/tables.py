@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dragoman.data.recognition import (
     plan_pictures,
     recognise,
 )
+from dragoman.data.scan import listing_once
 from dragoman.data.settings import DataSettings
 from dragoman.data.table import Table
 from dragoman.errors import SettingsError
@@ -28,6 +30,11 @@ def open_table(settings: DataSettings) -> Table:
     Raises SettingsError for settings that cannot be, DataError for files that are missing or
     cannot be used at all. What could be left out is told in `problems`.
     """
+    with listing_once():
+        return _opened(settings)
+
+
+def _opened(settings: DataSettings) -> Table:
     layout = recognise(settings) if settings.layout == "auto" else settings.layout
     if settings.labels is not None and layout != "single":
         raise SettingsError(
@@ -73,7 +80,7 @@ def _classes(settings: DataSettings) -> Table:
     if len(stacks[0]) > 1:
         raise SettingsError("--layout classes needs one folder; leave the + out of --data")
     folder = stacks[0][0]
-    split = (folder / "train").is_dir()
+    split = os.path.isdir(folder / "train")
     return open_classes(plan_pictures(folder, ("image",), layers=split), _name(stacks))
 
 
@@ -101,7 +108,7 @@ def _shards(settings: DataSettings) -> Table:
     from dragoman.data.shard_table import ShardTable
 
     whole = Path(settings.data)
-    files = [whole] if whole.exists() else [Path(part) for part in settings.data.split(",")]
+    files = [whole] if os.path.exists(whole) else [Path(part) for part in settings.data.split(",")]
     return ShardTable(files, settings)
 
 

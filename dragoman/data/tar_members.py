@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,21 @@ _OTHERS = {
     b"4": "a device",
     b"6": "a named pipe",
 }
-_FORMATS = "write the tar with its files themselves (tar -h)"
+_REMEDY = "write the tar with its files themselves (tar -h)"
+
+
+# Control characters, separators of lines and paragraphs, and halves of surrogate pairs.
+_UNTELLABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def tellable(text: str) -> bool:
+    """Return whether a text can stand in a message of one line."""
+    return _UNTELLABLE.search(text) is None
+
+
+def one_line(text: str) -> str:
+    """Return a text with a space for whatever is not tellable."""
+    return _UNTELLABLE.sub(" ", text)
 
 
 class TarFile:
@@ -221,19 +236,18 @@ class TarFile:
             text = text[2:]
         why = ""
         if kind not in _FILES:
-            why = f"is {_OTHERS.get(kind, 'of an unknown type')}, which is not followed; {_FORMATS}"
+            why = f"is {_OTHERS.get(kind, 'of an unknown type')}, which is not followed; {_REMEDY}"
         elif len(name) > MOST_NAME:
             text = text[:80] + "..."
             why = f"has a name of more than {MOST_NAME} bytes; give it a shorter one"
-        elif not text.isprintable():
-            text = ascii(text)
+        elif not tellable(text):
             why = "has control characters in its name; give it another one"
         elif text.startswith("/") or ".." in text.split("/"):
             why = "has a name that leads out of the tar; write it with names below its folder"
         if why:
             self._skipped += 1
             if self._skipped <= MOST_LINES:
-                shown = text if text.isprintable() else ascii(text)
+                shown = text if tellable(text) else ascii(text)
                 self.problems.append(f"{self.path}:{shown} {why}")
             return ""
         return text

@@ -122,9 +122,9 @@ def _moved(pixels: NDArray, scratch: Path | None) -> Store:
     try:
         for y in range(0, height, _ROWS):
             store.write(y, 0, pixels[y : y + _ROWS])
-    except OSError as error:
+    except BaseException:
         store.close()
-        raise DataError(f"a scratch file cannot be written: {error.strerror}") from error
+        raise
     return store
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dragoman.data.raster import Header
 from dragoman.data.raster_header import Refused, fitting_profile, told
-from dragoman.data.raster_tiff import _quiet as quiet
+from dragoman.data.raster_tiff import quiet
 from dragoman.data.raster_tiff_pixels import meaning
 from dragoman.data.stores import Plain, Store, scratch_store
 from dragoman.errors import DataError

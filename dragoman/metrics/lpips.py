@@ -25,10 +25,10 @@ class LPIPS(nn.Module):
 
     backbone: "alex" (AlexNet, weights in the package, sides from 31 px) or "vgg" (VGG16, sides
     from 16 px), whose weights are read from `vgg_file`: safetensors in torchvision's naming.
-    Pictures of other than three channels follow the rule of `as_colour`. Never learns; gradients reach the pictures and
-    are finite, also where all activations are zero. Smaller pictures are refused and not
-    enlarged, since that would be another measure under the same name. Raises DataError,
-    FileError.
+    Pictures of other than three channels follow the rule of `as_colour`. Never learns; gradients
+    reach the pictures and are finite, also where all activations are zero. Smaller pictures are
+    refused and not enlarged, since that would be another measure under the same name. Raises
+    DataError, FileError.
     """
 
     shift: Tensor

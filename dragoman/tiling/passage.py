@@ -10,8 +10,8 @@ from dragoman.errors import DataError
 from dragoman.tiling.blending import Blend
 from dragoman.tiling.layout import Read, boxes, edges, mirrored, padded, spread, window
 from dragoman.tiling.noise import steady_forwards
-from dragoman.tiling.norms import Reached, SharedNorms, kind_of
-from dragoman.tiling.place import Box, Call, Place, watching
+from dragoman.tiling.norms import Apart, Reached, SharedNorms, kind_of
+from dragoman.tiling.place import Box, Place, watching
 from dragoman.tiling.reach import Layer, Margins
 
 if TYPE_CHECKING:
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 Write = Callable[[int, int, Tensor], None]
 Say = Callable[[str], None]
 Progress = Callable[[float], None]
+Part = tuple[Box, Box]  # what the network sees, and of that the core
 Made = TypeVar("Made")
 
 LARGEST = 512  # px of a tile, unless it is set
 SMALLEST = 32  # px to which a tile is halved when memory runs out
-SAMPLE = 64  # squares that are measured for the fast norms
-SAMPLE_SIDE = 128  # px of one
-SAMPLE_EDGE = 32  # px of its edge that only serve as context
+SAMPLE = 256  # squares that are measured for the fast norms
+SAMPLE_SIDE = 64  # px of one, at least
+SAMPLE_EDGE = 16  # px of its edge that only serve as context
+SWEPT = 64  # squares where they cannot run together
+UNLIKE = "the network did not run as it did when it was followed"
 
 
 class Passage:
@@ -101,44 +104,84 @@ class Passage:
         """Find the statistics that hold for all tiles."""
         assert self.tiler.reach is not None
         layers = [layer for layer in self.tiler.reach.layers if not self._passes(layer)]
-        if not layers:
-            return
-        calls = [layer.call for layer in layers]
-        if self.tiler.settings.norms == "exact":
-            # A sweep up to an early layer is cheap: it ends there, and needs to see less.
-            weights = [(n + 1) / (len(layers) + 1) for n in range(len(layers))]
-            self.planned += sum(weights) * self.whole[0] * self.whole[1]
-            for layer, self.weight in zip(layers, weights, strict=True):
-                margins = layer.margins.at_most(self.tiler.settings.context)
-                self._sweep([layer.call], self._tiles, margins)
-        else:
-            self._measure_sample(calls)
+        if layers and self.tiler.settings.norms == "exact":
+            self._sweep_all(
+                layers, lambda margins: [(self._window(b, margins), b) for b in self._tiles()]
+            )
+        elif layers:
+            self._sweep_sample(layers)
         self.norms.begin([])
 
-    def _measure_sample(self, calls: list[Call]) -> None:
-        """Take the statistics of parts that are spread over the picture.
+    def _sweep_sample(self, layers: list[Layer]) -> None:
+        """Take the statistics of squares that are spread over the picture.
 
-        Many small ones tell more than few large ones. They run together if the system and memory
-        allow, else they are swept as all tiles are in exact mode.
+        Many small ones tell more than few large ones. They run together if system and memory
+        allow, else fewer are swept one by one.
         """
         side = -(-SAMPLE_SIDE // self.stride) * self.stride
-        inset = min(SAMPLE_EDGE, side // 4) // self.stride * self.stride
-        sample = spread(*self.whole, side, SAMPLE, self.stride)
-        self.weight = 1.0
-        self.planned += sum(b.height * b.width for b in sample)
-        self._together(sample, inset, calls)
+        enough = max(1, self.whole[0] * self.whole[1] // side**2)
+        count, swept = min(SAMPLE, enough), min(SWEPT, enough)
+        together = min(count, int(self.tiler.room / side**2))
+        if 4 * together < swept or not self._together(self._squares(side, together), layers):
+            squares = self._squares(side, swept)
+            self._sweep_all(layers, lambda _: squares)
 
-    def _together(self, sample, inset, calls):
-        self.norms.begin(calls, len(sample))
-        read = [mirrored(self.read, box, *self.size) for box in sample]
-        height, width = read[0].shape[2:]
-        self.place.window = Box(0, height, 0, width)
-        self.place.core = Box(inset, height - inset, inset, width - inset)
-        pictures = torch.cat(read).to(self.tiler.device)
+    def _squares(self, side: int, count: int) -> list[Part]:
+        """A sample of the picture, each with its core: the edge only serves as context."""
+        height, width = self.whole
+        y, x = (SAMPLE_EDGE if side < whole else 0 for whole in self.whole)
+        return [
+            (box, Box(box.y0 + y, box.y1 - y, box.x0 + x, box.x1 - x))
+            for box in spread(height, width, side, count, self.stride)
+        ]
+
+    def _together(self, squares: list[Part], layers: list[Layer]) -> bool:
+        """Run a sample as one batch, whose common statistics hold; False if that cannot be."""
+        self.norms.begin([layer.call for layer in layers], len(squares))
+        self.place.window, self.place.core = squares[0]
+        parts = [mirrored(self.read, box, *self.size) for box, _ in squares]
         try:
-            self.system.generate({self.system.source: pictures})
+            self.system.generate({self.system.source: torch.cat(parts).to(self.tiler.device)})
         except Reached:
             self.norms.settle()
+            return True
+        except Apart:
+            return False
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return False
+        raise AssertionError(UNLIKE)
+
+    def _sweep_all(self, layers: list[Layer], parts: Callable[[Margins], list[Part]]) -> None:
+        """Settle the layers' statistics, one after the other in the order in which they run.
+
+        A sweep up to an early layer is cheap: it ends there, and needs to see less.
+        """
+        weights = [(n + 1) / (len(layers) + 1) for n in range(len(layers))]
+        area = sum(core.height * core.width for _, core in parts(layers[0].margins))
+        self.planned += sum(weights) * area
+        for layer, self.weight in zip(layers, weights, strict=True):
+            margins = layer.margins.at_most(self.tiler.settings.context)
+            while not self._sweep(layer, parts(margins)):
+                pass  # with smaller tiles, and from the start: one may be half counted
+
+    def _sweep(self, layer: Layer, parts: list[Part]) -> bool:
+        """Take a layer's statistics of all parts; False if memory did not suffice."""
+        self.norms.begin([layer.call])
+        for seen, core in parts:
+            if self._tried(lambda seen=seen, core=core: self._gather(seen, core)) is None:
+                return False
+        self.norms.settle()
+        return True
+
+    def _gather(self, seen: Box, core: Box) -> bool:
+        try:
+            self._generate(seen, core)
+        except Reached:
+            self._tell(core)
+            return True
+        raise AssertionError(UNLIKE)
 
     def _passes(self, layer: Layer) -> bool:
         """True if the layer's map of this picture is one pixel that passes unchanged."""
@@ -153,25 +196,6 @@ class Passage:
 
     def _sample(self) -> list[Box]:
         return spread(*self.whole, min(SAMPLE_SIDE, self.tile), SAMPLE, self.stride)
-
-    def _sweep(self, calls: list[Call], tiles: Callable[[], list[Box]], margins: Margins) -> None:
-        """Run the tiles up to the last of the calls and settle the calls' statistics."""
-        while True:
-            self.norms.begin(calls)
-            for box in tiles():
-                if self._tried(lambda box=box: self._gather(box, margins)) is None:
-                    break  # with smaller tiles from the start: a tile may be half counted
-            else:
-                self.norms.settle()
-                return
-
-    def _gather(self, box: Box, margins: Margins) -> bool:
-        try:
-            self._generate(self._window(box, margins), box)
-        except Reached:
-            self._tell(box)
-            return True
-        raise AssertionError("the network did not run as it did when it was followed")
 
     # Pixels
 

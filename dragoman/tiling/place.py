@@ -35,16 +35,14 @@ class Box(NamedTuple):
         return self.x1 - self.x0
 
     def within(self, other: "Box", rows: int, columns: int) -> "Box":
-        """The same part on a map of rows x columns that shows the `other` one."""
-
-        def place(line: int, first: int, size: int, lines: int) -> int:
-            return (line - first) * lines // size
-
+        """The same part on a map of rows x columns that shows the `other` one, rounded outwards."""
+        top, left = self.y0 - other.y0, self.x0 - other.x0
+        bottom, right = self.y1 - other.y0, self.x1 - other.x0
         return Box(
-            place(self.y0, other.y0, other.height, rows),
-            place(self.y1, other.y0, other.height, rows),
-            place(self.x0, other.x0, other.width, columns),
-            place(self.x1, other.x0, other.width, columns),
+            top * rows // other.height,
+            -(-bottom * rows // other.height),
+            left * columns // other.width,
+            -(-right * columns // other.width),
         )
 
 

@@ -57,35 +57,36 @@ class Tiler:
         return 0 if self.reach is None or self.margins == self.reach.margins else BLENDED
 
     @cached_property
+    def room(self) -> float:
+        """How many pixels the system can be given at once, as memory allows."""
+        assert self.reach is not None
+        memory = float(MEMORY)
+        if self.device.type == "cuda":
+            memory = torch.cuda.mem_get_info(self.device)[0] / 2
+        return memory / (self.reach.memory * OVERHEAD)
+
+    @cached_property
     def tile(self) -> int:
         """Side of a tile in px: as set, or as large as memory allows."""
-        stride = self.system.stride
-        tile = self.settings.tile
+        tile, stride = self.settings.tile, self.system.stride
         if tile is None:
             tile = LARGEST
             if self.reach is not None:
-                side = (self._memory() / (self.reach.memory * OVERHEAD)) ** 0.5
-                tile = min(max(int(side) - self._around, SMALLEST), LARGEST)
+                tile = min(max(int(self.room**0.5) - self._around, SMALLEST), LARGEST)
         return max(tile // stride, 1) * stride
 
     def fits(self, height: int, width: int) -> bool:
-        """True if a picture is run at once: a tile with its context would take as much memory."""
+        """True if a picture is run at once: it is no larger than a tile with all that it sees."""
         if self.reach is None:
             return True
-        tile = self.tile + (self._around if self.settings.tile is None else 0)
-        return (
-            height * width <= tile**2 if self.settings.tile is None else max(height, width) <= tile
-        )
+        if self.settings.tile is not None:
+            return max(height, width) <= self.tile
+        return height * width <= (self.tile + self._around) ** 2
 
     @property
     def _around(self) -> int:
         margins = self.margins
         return max(margins.up + margins.down, margins.left + margins.right)
-
-    def _memory(self) -> float:
-        if self.device.type != "cuda":
-            return MEMORY
-        return torch.cuda.mem_get_info(self.device)[0] / 2
 
     def run(
         self,

@@ -17,11 +17,13 @@ MOST_COMPARED = 1_000  # pairs that are read again and compared in detail: some 
 
 
 def doubling(subject: Subject, measured: ByPlace) -> Iterator[Finding]:
-    """Yield what is there twice, key by key; leaks between splits first."""
+    """Yield what is there twice: first leaks between splits, then copies within a split."""
+    found: list[Finding] = []
     for key in subject.domains:
         splits = [split for split in subject.splits if (key, split) in measured]
         if splits:
-            yield from _Key(subject, key, splits, measured).findings()
+            found += _Key(subject, key, splits, measured).findings()
+    yield from sorted(found, key=lambda one: one.code != "leak")
 
 
 class _Key:
@@ -52,7 +54,10 @@ class _Key:
         pairs = pairs[:MOST_COMPARED]
         same = np.fromiter(swept(self._alike, pairs.tolist()), bool, len(pairs))
         crossing = self.split[pairs[:, 0]] != self.split[pairs[:, 1]]
-        self.near = Twins(pairs[same & ~crossing], pairs[same & crossing])
+        pairs, crossing = pairs[same], crossing[same]
+        order = np.argsort(pairs[:, 0], kind="stable")
+        pairs, crossing = pairs[order], crossing[order]
+        self.near = Twins(pairs[~crossing], pairs[crossing])
 
     def _alike(self, pair: list[int]) -> bool:
         pictures = []

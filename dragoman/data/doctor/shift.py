@@ -33,7 +33,8 @@ LEAST_SHIFT = 2
 # the sample are and lie off by different shifts, it is told; of wrong pairs at most 19% were.
 CLEAR, MANY = 0.5, 0.4
 AGREEING = 0.6  # share of the clear pairs within a pixel of their median, if all are moved alike
-UNRELATED = 5.0  # peaks below this are those of pictures that share nothing
+# Peaks below this are those of pictures that share nothing; one in twenty is clear by chance.
+UNRELATED, CHANCE = 5.0, 0.1
 
 Surface = NDArray[np.float32]
 
@@ -70,7 +71,8 @@ class Shift:
     @property
     def unrelated(self) -> bool:
         """Nothing in b lies where it lies in a, nor nearby."""
-        return self.pairs >= SAMPLE // 2 and self.certainty < UNRELATED and not self.clear
+        few = self.clear <= CHANCE * self.pairs
+        return self.pairs >= SAMPLE // 2 and self.certainty < UNRELATED and few
 
 
 def surface(a: NDArray, b: NDArray, numbers: tuple[bool, bool]) -> Surface | None:

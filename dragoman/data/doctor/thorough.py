@@ -28,7 +28,7 @@ def thorough(subject: Subject, settings: DataSettings, limit: int, say: Say) -> 
     ward = Ward(subject.problems)
     measured: dict[tuple[str, str], Measures] = {}
     groups = [
-        (split, keys, np.array(evenly(count, limit or count), np.int64))
+        (split, keys, np.array(list(evenly(count, limit or count)), np.int64))
         for split in subject.splits
         for keys in subject.groups(split)
         if (count := subject.count(split, keys[0]))

@@ -20,8 +20,8 @@ GREY = 0.1  # share of grey pictures in a domain of colours that is no longer by
 CLIPPED = 0.01  # share of values beyond the range; percentiles leave 0.2% out
 NARROW = 14  # bits: what uses more of its 16 is not a sensor's 10, 12 or 14
 # Difference of the means of two splits, in deviations of the pictures' means (Cohen's d; 0.8 is
-# called large), and its standard errors, so that small splits do not cry wolf. Continents that
-# were held out of the Earth's tiles differ by up to 0.7.
+# called large), and its standard errors, so that small splits do not cry wolf. The regions held
+# out of the Earth's tiles differ by up to 0.35.
 UNLIKE, SURE = 1.0, 5.0
 LEAST_LIKENESS = 10  # pictures in each split before they are compared
 
@@ -276,7 +276,7 @@ class _Domain:
                     "splits_differ",
                     f"{split} differs from train in {self.key}: the mean of channel {channel + 1} "
                     f"is {other.mean(0)[channel]:.4g} there and {train.mean(0)[channel]:.4g} in "
-                    f"train, {abs(effect[channel]):.1f} times as far as pictures differ",
+                    f"train, {abs(effect[channel]):.1f} standard deviations of pictures apart",
                     len(other),
                     fix="scores then tell of the difference; deal pictures to splits at random, "
                     "unless it is meant",
