@@ -61,3 +61,8 @@ recipe-whole-earth: .venv/installed
 benchmarks: .venv/installed
 	$(BIN)/python benchmarks/throughput.py --out benchmarks/throughput.json
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/shards.py
+	$(BIN)/python benchmarks/doctor.py
+	$(BIN)/python benchmarks/tiling.py
+	$(BIN)/python benchmarks/translation.py

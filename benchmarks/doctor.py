@@ -24,10 +24,10 @@ SIDE = 256
 ALLOWED = 60.0  # seconds for 10,000 pictures on two cores
 
 
-def write_pairs(folder: Path, pairs: int, suffix: str) -> None:
+def write_pairs(earth: Path, folder: Path, pairs: int, suffix: str) -> None:
     """Write crops of relief and satellite at random places of the Earth as trainA and trainB."""
     rasters = {
-        key: np.load(earth_folder() / f"{layer}.npy", mmap_mode="r")
+        key: np.load(earth / f"{layer}.npy", mmap_mode="r")
         for key, layer in (("A", "relief"), ("B", "satellite"))
     }
     rng = np.random.default_rng(0)
@@ -79,11 +79,14 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    earth_folder()  # built before the cache is another
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {options.pictures:,} pictures")
+    earth = earth_folder()  # before the cache is another
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {options.pictures:,} pictures; "
+        f"{os.getloadavg()[0]:.1f} other processes at the start"
+    )
     for suffix in (".jpg", ".png"):
         with tempfile.TemporaryDirectory() as folder:
-            write_pairs(Path(folder), options.pictures // 2, suffix)
+            write_pairs(earth, Path(folder), options.pictures // 2, suffix)
             measure(Path(folder), suffix, options.rounds)
 
 

@@ -232,13 +232,17 @@ def _random_state(device: torch.device) -> Tensor:
 def pad(pictures: Tensor, stride: int, least: int) -> Tensor:
     """Mirror [B, C, H, W] below and to the right up to multiples of `stride`, at least `least`."""
 
-    def mirror(size: int) -> Tensor:
+    def mirrored(size: int, dim: int) -> Tensor:
         wanted = -(-max(size, least) // stride) * stride
+        if wanted == size:
+            return pictures
         place = torch.arange(wanted, device=pictures.device) % (2 * size)
-        return torch.where(place < size, place, 2 * size - 1 - place)
+        place = torch.where(place < size, place, 2 * size - 1 - place)
+        return pictures.index_select(dim, place)
 
     height, width = pictures.shape[2:]
-    return pictures[:, :, mirror(height)][..., mirror(width)]
+    pictures = mirrored(height, 2)
+    return mirrored(width, 3)
 
 
 def save_translator(

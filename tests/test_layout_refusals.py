@@ -90,8 +90,9 @@ def test_a_and_b_beside_other_folders(tmp_path):
 
 
 def test_folders_that_are_missing_or_empty(tmp_path):
-    with pytest.raises(DataError, match="is neither an embedded data set nor a folder or file"):
-        opened(tmp_path / "nowhere")
+    for text in (tmp_path / "nowhere", "x" * 5000):
+        with pytest.raises(DataError, match="is neither an embedded data set nor a folder or file"):
+            opened(text)
     fill(tmp_path / "here")
     with pytest.raises(DataError, match=r"the folder .*gone of --data .* does not exist"):
         opened(f"{tmp_path}/here,{tmp_path}/gone")

@@ -1,5 +1,6 @@
 """Manifests: what they may say, and what is told of each fault in them."""
 
+import csv
 import json
 import tracemalloc
 
@@ -63,7 +64,8 @@ def test_any_columns_and_stacks(folder):
     assert table.label_sets == {"species": ("oak",), "season": ("may",)}
     assert classes(table, "train")[:2] == [[0, 0], [0, -1]]
     assert table.folders("a") == f"{path}:r+n"
-    one = opened(path, columns="image=p")
+    one = opened(path, columns="image=p", pairing="unpaired")
+    assert one.partners("train")
     assert one.keys == ("image",)
     assert one.label_sets == {}
 
@@ -298,6 +300,58 @@ def test_many_problems_are_counted(folder, monkeypatch):
     path = write_csv(folder, "a,b", *_rows("red", "photo"), *["x,y"] * 30)
     assert len(opened(path).problems) == 6
     assert opened(path).problems[-1] == f"{path} has 25 more rows with problems"
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("two\nlines", r"has the class 'two\\nlines', which has a line break or control character"),
+        (
+            "x" * 101,
+            r"has the class 'x{100}\.\.\.', which has more than 100 characters; shorten it",
+        ),
+        ("\ud800", r"has the class '\\ud800', which has a name that is not UTF-8"),
+    ],
+)
+def test_classes_that_no_list_can_show(folder, word, words):
+    rows = [json.dumps({"image": f"red/{name}.png", "label": word}) for name in TWELVE]
+    with pytest.raises(DataError, match=words):
+        opened(write_csv(folder, *rows, name="m.jsonl"))
+
+
+CELLS = st.one_of(
+    st.sampled_from(["red/00.png", "photo/01.png", "", "train", "a", "b", "label", "split"]),
+    st.text(max_size=8),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    head=st.lists(
+        st.one_of(st.sampled_from(["a", "b", "image", "label", "split"]), CELLS), max_size=4
+    ),
+    rows=st.lists(st.lists(CELLS, max_size=4), max_size=6),
+    jsonl=st.booleans(),
+    columns=st.sampled_from([None, "a=a,b=b", "image=label", "a=a+b,b=image"]),
+)
+def test_whatever_is_told_is_one_line_of_text(tmp_path_factory, head, rows, jsonl, columns):
+    folder = tmp_path_factory.mktemp("any")
+    fill(folder / "red", ["00"])
+    fill(folder / "photo", ["01"])
+    path = folder / f"m.{'jsonl' if jsonl else 'csv'}"
+    with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+        if jsonl:
+            file.writelines(json.dumps(dict(zip(head, row, strict=False))) + "\n" for row in rows)
+        else:
+            csv.writer(file).writerows([head, *rows])
+    try:
+        lines = opened(path, columns=columns).problems
+    except DragomanError as error:
+        lines = [str(error)]
+    for line in lines:
+        assert len(line.splitlines()) == 1
+        assert line.encode()
+        assert str(path) in line
 
 
 @settings(max_examples=60, deadline=None)

@@ -46,7 +46,7 @@ class Blob:
                 return io.BytesIO(self.data)
             if self.length < 0:
                 return open(self.path, "rb")  # not through Path, which a loader would notice
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", buffering=0) as file:  # no more is read than is wanted
                 file.seek(self.offset)
                 data = file.read(self.length)
         except OSError as error:

@@ -84,9 +84,9 @@ class Names(Sequence[str]):
         """Return the texts of these rows."""
         return Names(self._blob, self._starts[rows], self._ends[rows])
 
-    def cut(self, front: int | INTS = 0, back: int | INTS = 0) -> Names:
-        """Return the texts without so many bytes in front and at the back."""
-        return Names(self._blob, self._starts + front, self._ends - back)
+    def cut(self, front: int | INTS) -> Names:
+        """Return the texts without so many bytes in front."""
+        return Names(self._blob, self._starts + front, self._ends)
 
     def under(self, prefix: str) -> tuple[int, int]:
         """Return from which row to which (exclusive) sorted texts begin with `prefix`."""

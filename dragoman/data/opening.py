@@ -1,7 +1,7 @@
 """From the text of the setting `data` to an opened data set."""
 
+import os
 from dataclasses import fields
-from pathlib import Path
 
 from dragoman.data.batches import Data
 from dragoman.data.catalogue import DATASETS, EDITIONS
@@ -32,7 +32,7 @@ def embedded(settings: DataSettings) -> Source | None:
     """Return the embedded data set that the settings name, or None if they name own pictures."""
     text = settings.data
     head, colon, rest = text.partition(":")
-    if Path(text).exists():
+    if os.path.exists(text):  # which, unlike Path, also answers for texts that can be no path
         return None
     if head not in {*EDITIONS, *DATASETS}:
         if colon and (near := did_you_mean(head, EDITIONS)):

@@ -35,7 +35,7 @@ from dragoman.data.raster_tiff_pixels import (
 
 _MOST_PAGES = 1024  # with reduced copies and masks
 _MOST_TAGS = 65_536  # of all pages
-_MOST_TAG_BYTES = 16 << 20  # of all pages: the places of a million strips
+MOST_TAG_BYTES = 16 << 20  # of all pages: the places of a million strips
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _ORIENTATION, _PROFILE = 274, 34675  # tags
 _IMAGEJ = re.compile(r"^(images|channels|slices|frames)=(\d{1,9})\s*$", re.MULTILINE)
@@ -81,7 +81,7 @@ def open_tiff(file: Bounded, indices: bool, limit: int) -> Opened:
     except ImportError:
         raise Refused("needs the package tifffile; type: pip install 'dragoman[data]'") from None
     count = _count_pages(file)
-    file.allowance = _MOST_TAG_BYTES
+    file.allowance = MOST_TAG_BYTES
     file.seek(0)
     flags = tifffile.TIFF.FILE_FLAGS  # of makers, whose own rules are not followed
     plain: dict[str, Any] = {f"is_{flag}": False for flag in flags}

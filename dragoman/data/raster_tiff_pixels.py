@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,31 +138,40 @@ def page_pixels(file: Bounded, page: Any, further: int = 0) -> NDArray:
 
     further: bytes from the page's place to that of the pixels meant. Raises Refused.
     """
-    planar = page.planarconfig == 2 and page.samplesperpixel > 1
-    planes = page.samplesperpixel if planar else 1
-    shape = planes, page.imagelength, page.imagewidth, page.samplesperpixel // planes
+    shape = _axes(page)
     if page.is_final or further:
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
         data = file.exactly(page.dataoffsets[0] + further, page.nbytes)
         pixels = np.frombuffer(data, dtype).reshape(shape)
     else:
-        pixels = _unpacked(file, page, shape)
+        pixels = np.empty(shape, page.dtype)
+        for plane, y, x, part in segments(file, page):
+            pixels[plane, y : y + part.shape[0], x : x + part.shape[1]] = part
     return pixels.transpose(1, 2, 0, 3).reshape(*shape[1:3], page.samplesperpixel)
 
 
-def _unpacked(file: Bounded, page: Any, shape: tuple[int, ...]) -> NDArray:
-    """Return [planes, H, W, samples], unpacked strip by strip or tile by tile."""
-    pixels = np.empty(shape, page.dtype)
+def _axes(page: Any) -> tuple[int, int, int, int]:
+    """Return planes, height, width and the samples that lie together."""
+    planar = page.planarconfig == 2 and page.samplesperpixel > 1
+    planes = page.samplesperpixel if planar else 1
+    return planes, page.imagelength, page.imagewidth, page.samplesperpixel // planes
+
+
+def segments(file: Bounded, page: Any) -> Iterator[tuple[int, int, int, NDArray]]:
+    """Unpack a page strip by strip or tile by tile.
+
+    Yields the plane, the first row and column, and the numbers [h, w, samples that lie together].
+    Raises Refused.
+    """
+    planes, height, width, together = _axes(page)
     rows, columns = _segment(page)
-    most = rows * columns * shape[3] * page.dtype.itemsize
-    places = itertools.product(
-        range(shape[0]), range(0, shape[1], rows), range(0, shape[2], columns)
-    )
-    segments = zip(places, page.dataoffsets, page.databytecounts, strict=True)
-    for index, ((plane, y, x), place, length) in enumerate(segments):
-        target = pixels[plane, y : y + rows, x : x + columns]
+    most = rows * columns * together * page.dtype.itemsize
+    places = itertools.product(range(planes), range(0, height, rows), range(0, width, columns))
+    found = zip(places, page.dataoffsets, page.databytecounts, strict=True)
+    for index, ((plane, y, x), place, length) in enumerate(found):
+        shape = min(rows, height - y), min(columns, width - x), together
         if not length:  # left out, as empty tiles of large maps are
-            target[...] = page.nodata
+            yield plane, y, x, np.full(shape, page.nodata, page.dtype)
             continue
         if page.compression == _NONE:
             length = min(length, most)
@@ -172,11 +182,10 @@ def _unpacked(file: Bounded, page: Any, shape: tuple[int, ...]) -> NDArray:
             part = _jpeg(data, page, rows, columns)
         else:
             part = page.decode(data, index)[0][0]
-        part = part[: target.shape[0], : target.shape[1]]
-        if part.shape != target.shape or part.dtype != target.dtype:
+        part = part[: shape[0], : shape[1]]
+        if part.shape != shape or part.dtype != page.dtype:
             raise Refused("is damaged (a strip has other pixels than its page)")
-        target[...] = part
-    return pixels
+        yield plane, y, x, part
 
 
 def _jpeg(data: bytes, page: Any, rows: int, columns: int) -> NDArray:

@@ -111,11 +111,11 @@ def parts(text: str) -> list[tuple[Path, ...]]:
 
     Raises DataError if one of them does not exist, SettingsError for more than two stacks.
     """
-    if text and isdir(Path(text)):
+    if text and isdir(text):
         return [(Path(text),)]
     stacks = []
     for part in text.split(","):
-        alone = [part] if part and isdir(Path(part)) else part.split("+")
+        alone = [part] if part and isdir(part) else part.split("+")
         if not all(alone):
             raise SettingsError(f"--data '{text}' has an empty part; name folders as DIR_A,DIR_B")
         stacks.append(tuple(Path(folder) for folder in alone))

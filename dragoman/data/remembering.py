@@ -8,12 +8,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from dragoman.data.cache import cache_root
 from dragoman.data.file_table import file_states
 from dragoman.data.table import Table
 
 MOST_BYTES = 1 << 16  # of a remembered fact
+_STATES: WeakKeyDictionary[Table, str] = WeakKeyDictionary()  # looked up once for each opening
 _VERSION = 1  # raise it when what is measured changes
 
 
@@ -23,7 +25,9 @@ def remembered(table: Table, what: str, measure: Callable[[], list]) -> list:
     what: names the fact and all settings it depends on. Where the cache folder cannot be written,
     it is measured every time.
     """
-    states = hashlib.sha1(file_states(table).tobytes()).hexdigest()
+    if table not in _STATES:
+        _STATES[table] = hashlib.sha1(file_states(table).tobytes()).hexdigest()
+    states = _STATES[table]
     key = hashlib.sha1(repr((_VERSION, what, table.digest(), states)).encode()).hexdigest()
     path = cache_root() / "facts" / f"{key}.json"
     known = _read(path)

@@ -79,12 +79,14 @@ class TarFile:
         self._file.close()
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return bytes of the file; raises DataError if it has no more so many."""
+        """Return bytes of the file; raises DataError if it has not so many."""
         at = offset - self._start
         if at < 0 or at + length > len(self._window):
             try:
                 self._file.seek(offset)
                 self._window = self._file.read(max(length, _WINDOW)) or b""
+                while len(self._window) < length and (more := self._file.read(length)):
+                    self._window += more  # some file systems give less than is there
             except OSError as error:
                 raise DataError(f"{self.path} cannot be read ({error.strerror})") from error
             self._start, at = offset, 0

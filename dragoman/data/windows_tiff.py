@@ -7,16 +7,15 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from dragoman.data.bounded import Bounded
 from dragoman.data.raster import Header
 from dragoman.data.raster_header import Refused, fitting_profile, told
-from dragoman.data.raster_tiff import quiet
-from dragoman.data.raster_tiff_pixels import meaning
+from dragoman.data.raster_tiff import MOST_TAG_BYTES, quiet
+from dragoman.data.raster_tiff_pixels import meaning, segments
 from dragoman.data.stores import Plain, Store, scratch_store
 from dragoman.errors import DataError
 
 _ORIENTATION, _PROFILE = 274, 34675  # tags
-_NONE, _JPEG = 1, 7  # compressions
-_BESIDE = 1 << 16  # bytes of a strip that are no pixels
 
 
 def tiff_store(
@@ -30,11 +29,11 @@ def tiff_store(
     """
     import tifffile
 
-    plain: dict[str, Any] = {
-        f"is_{flag}": False for flag in tifffile.TIFF.FILE_FLAGS
-    }  # no maker's own rules
-    file = path.open("rb", buffering=0)
+    flags = tifffile.TIFF.FILE_FLAGS  # of makers, whose own rules are not followed
+    plain: dict[str, Any] = {f"is_{flag}": False for flag in flags}
+    raw = path.open("rb")
     try:
+        file = Bounded(raw, MOST_TAG_BYTES)
         with quiet():
             page: Any = tifffile.TiffFile(cast(BinaryIO, file), **plain).pages[0]
             if not _alike(page, header):
@@ -60,7 +59,7 @@ def tiff_store(
     except Exception as error:  # decoders raise almost anything on hostile files
         raise DataError(f"{path} is damaged ({told(error) or type(error).__name__})") from None
     finally:
-        file.close()
+        raw.close()
 
 
 def _alike(page: Any, header: Header) -> bool:
@@ -74,39 +73,16 @@ def _alike(page: Any, header: Header) -> bool:
         and (page.imagelength, page.imagewidth) == (header.height, header.width)
         and means.samples == header.channels
         and means.bits == 8 * page.dtype.itemsize
-        and page.compression != _JPEG
     )
 
 
-def _unpack(file: BinaryIO, page: Any, store: Store) -> None:
+def _unpack(file: Bounded, page: Any, store: Store) -> None:
     """Unpack the strips or tiles of a page one after the other into a store [H, W, C]."""
     planar = page.planarconfig == 2 and page.samplesperpixel > 1
-    together = 1 if planar else page.samplesperpixel
-    rows = page.tilelength if page.is_tiled else page.rowsperstrip
-    columns = page.tilewidth if page.is_tiled else page.imagewidth
-    most = rows * columns * together * page.dtype.itemsize
-    height, width = page.imagelength, page.imagewidth
-    for index, (place, length) in enumerate(
-        zip(page.dataoffsets, page.databytecounts, strict=True)
-    ):
-        length = min(length, most) if page.compression == _NONE else length
-        if length > 2 * most + _BESIDE:
-            raise Refused("is damaged (a strip is longer than its pixels)")
-        file.seek(place)
-        data = file.read(length) if length else None
-        if data is not None and len(data) < length:
-            raise Refused("is cut off")
-        part, (plane, _, y, x, _), _ = page.decode(data, index)
-        shape = min(rows, height - y), min(columns, width - x), together
-        if part is None:  # left out, as satellites' missing tiles are
-            part = np.full(shape, page.nodata, page.dtype)
-        else:
-            part = part[0, : shape[0], : shape[1]]
-        if part.shape != shape or part.dtype.newbyteorder("=") != page.dtype:
-            raise Refused("is damaged (a strip has other pixels than its page)")
+    for plane, y, x, part in segments(file, page):
         if not planar:
             store.write(y, x, part)
-        else:
-            window = store.read(y, y + shape[0], x, x + shape[1])
-            window[..., plane] = part[..., 0]
-            store.write(y, x, window)
+            continue
+        window = store.read(y, y + part.shape[0], x, x + part.shape[1])
+        window[..., plane] = part[..., 0]
+        store.write(y, x, window)

@@ -156,6 +156,8 @@ def _pillow(
         options |= {"quality": quality, "subsampling": 0}
     elif suffix == ".webp":  # exact: transparent pixels keep their colours too
         options |= {"lossless": True, "exact": True}
+    elif suffix == ".png":  # on photographs as small as the usual level 6, in half of the time
+        options |= {"compress_level": 3}
     kind = {".jpg": "JPEG", ".jpeg": "JPEG"}.get(suffix, suffix[1:].upper())
     return lambda file: picture.save(file, kind, **options)
 

@@ -3,12 +3,13 @@
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dragoman.system import System
-from dragoman.tiling.place import Call, Forward, Place, watching
+from dragoman.tiling.place import Call, Forward, Place, Replacement, watching
 
 Dropout = nn.Dropout | nn.Dropout2d
 _WORD = (1 << 64) - 1
@@ -26,21 +27,18 @@ def steady_noise(system: System, seed: int) -> Generator[Place]:
         yield place
 
 
-def steady_forwards(system: System, seed: int) -> dict:
+def steady_forwards(system: System, seed: int) -> dict[str, Replacement]:
     """What `watching` needs for the dropout layers that are on."""
-
-    def steady(name: str):
-        return lambda layer, place: _steady(name, layer, place, seed)
-
     return {
-        name: steady(name)
+        name: partial(_steady, name, seed)
         for name, layer in system.named_modules()
         if isinstance(layer, Dropout) and layer.training and layer.p > 0
     }
 
 
-def _steady(name: str, layer: Dropout, place: Place, seed: int) -> Forward:
+def _steady(name: str, seed: int, layer: nn.Module, place: Place) -> Forward:
     """The forward that stands in for a dropout layer's."""
+    assert isinstance(layer, Dropout)
 
     def forward(x: Tensor) -> Tensor:
         kept = keep(seed, place.call(name), layer, x, place)
@@ -50,16 +48,16 @@ def _steady(name: str, layer: Dropout, place: Place, seed: int) -> Forward:
 
 
 def keep(seed: int, call: Call, layer: Dropout, x: Tensor, place: Place) -> Tensor:
-    """Which values of x [B, C, H, W] a layer keeps: bool [C, H, W], the same for all pictures."""
+    """Which values of x [B, C, H, W] a layer keeps: bool [1 or B, C, H, W]."""
     channels, rows, columns = x.shape[-3:]
-    y, x0 = place.origin(rows, columns)
-    name, round_, count = call
-    key = _mixed(seed ^ _mixed(zlib.crc32(name.encode()) ^ _mixed(round_ << 32 | count)))
-    flat = isinstance(layer, nn.Dropout2d)  # drops whole channels
-    sides = (1, 1) if flat else (rows, columns)
-    pixel = _pixels(key, (0, 0) if flat else (y, x0), sides, x.device)
-    channel = _mixed_words(torch.arange(channels, device=x.device) + _signed(_mixed(key + 1)))
-    word = pixel[None] ^ _low(channel)[:, None, None]
+    name, number, count = call
+    key = _mixed(seed ^ _mixed(zlib.crc32(name.encode()) ^ _mixed(number << 32 | count)))
+    origins, sides = place.origins(rows, columns), (rows, columns)
+    if isinstance(layer, nn.Dropout2d):  # drops whole channels
+        origins, sides = [(0, 0)], (1, 1)
+    word = _pixels(key, origins, sides, x.device)[:, None]
+    channel = torch.arange(channels, device=x.device) + _signed(_mixed(key + 1))
+    word = word ^ _low(_mixed_words(channel))[:, None, None]
     # The finish of MurmurHash3 for 32 bits; its last step leaves the high bits as they are.
     word ^= (word >> 16) & 0xFFFF
     word *= 0x85EBCA6B - (1 << 32)
@@ -69,14 +67,12 @@ def keep(seed: int, call: Call, layer: Dropout, x: Tensor, place: Place) -> Tens
 
 
 def _pixels(
-    key: int, origin: tuple[int, int], sides: tuple[int, int], device: torch.device
+    key: int, origins: list[tuple[int, int]], sides: tuple[int, int], device: torch.device
 ) -> Tensor:
-    """A random word for every place: int32 [rows, columns]."""
-    y, x = (
-        torch.arange(first, first + size, device=device, dtype=torch.int64)
-        for first, size in zip(origin, sides, strict=True)
-    )
-    return _low(_mixed_words((y[:, None] << 32) + x[None] + _signed(key)))
+    """A random word for every place: int32 [origins, rows, columns]."""
+    first = torch.tensor(origins, device=device)
+    y, x = (first[:, n, None] + torch.arange(sides[n], device=device) for n in range(2))
+    return _low(_mixed_words((y[:, :, None] << 32) + x[:, None] + _signed(key)))
 
 
 # Steele, Lea and Flood 2014 (SplitMix64), with the constants of Stafford's thirteenth mix.

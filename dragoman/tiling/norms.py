@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dragoman.networks.blocks import InstanceNorm
 from dragoman.system import System
-from dragoman.tiling.place import Call, Forward, Place
+from dragoman.tiling.place import Call, Forward, Place, Replacement
 
 SLICE = 1 << 21  # values that are summed at a time: float64 copies of a whole map would be large
 
@@ -97,7 +97,7 @@ class SharedNorms:
         self.wanted: list[Call] = []
         self.together = 1
 
-    def forwards(self) -> dict[str, Callable[[nn.Module, Place], Forward]]:
+    def forwards(self) -> dict[str, Replacement]:
         """What `watching` needs for these layers."""
         return {name: partial(self._forward, name) for name in self.layers}
 
@@ -133,10 +133,9 @@ class SharedNorms:
     def _gather(self, call: Call, groups: int, x: Tensor, place: Place) -> None:
         """Take in what lies in the tile's core, so that nothing counts twice."""
         assert place.core is not None
-        assert place.window is not None
         if len(x) != self.together:
             raise Apart
-        core = place.core.within(place.window, x.shape[-2], x.shape[-1])
+        core = place.core.within(place.windows[0], x.shape[-2], x.shape[-1])
         values = x[..., core.y0 : core.y1, core.x0 : core.x1]
         values = values.transpose(0, 1).reshape(groups, -1, core.height, core.width)
         self.gathered.setdefault(call, Moments(groups)).add(values)

@@ -25,10 +25,11 @@ Made = TypeVar("Made")
 
 LARGEST = 512  # px of a tile, unless it is set
 SMALLEST = 32  # px to which a tile is halved when memory runs out
-SAMPLE = 256  # squares that are measured for the fast norms
-SAMPLE_SIDE = 64  # px of one, at least
-SAMPLE_EDGE = 16  # px of its edge that only serve as context
-SWEPT = 64  # squares where they cannot run together
+SAMPLE_SIDE = 64  # px of the squares that are measured for the fast norms,
+SAMPLE_STRIDES = 2  # or so many strides: at the innermost maps of a square borders must not prevail
+SAMPLE_EDGE = 16  # px of a square's edge that only serve as context
+SAMPLE_AREA = 1 << 20  # px of all squares, if that are enough of them
+SAMPLE_LEAST = 32
 UNLIKE = "the network did not run as it did when it was followed"
 
 
@@ -116,14 +117,14 @@ class Passage:
         """Take the statistics of squares that are spread over the picture.
 
         Many small ones tell more than few large ones. They run together if system and memory
-        allow, else fewer are swept one by one.
+        allow, else they are swept one by one.
         """
-        side = -(-SAMPLE_SIDE // self.stride) * self.stride
+        side = max(SAMPLE_SIDE // self.stride, SAMPLE_STRIDES) * self.stride
         enough = max(1, self.whole[0] * self.whole[1] // side**2)
-        count, swept = min(SAMPLE, enough), min(SWEPT, enough)
+        count = min(max(SAMPLE_AREA // side**2, SAMPLE_LEAST), enough)
         together = min(count, int(self.tiler.room / side**2))
-        if 4 * together < swept or not self._together(self._squares(side, together), layers):
-            squares = self._squares(side, swept)
+        if 2 * together < count or not self._together(self._squares(side, together), layers):
+            squares = self._squares(side, count)
             self._sweep_all(layers, lambda _: squares)
 
     def _squares(self, side: int, count: int) -> list[Part]:
@@ -138,7 +139,7 @@ class Passage:
     def _together(self, squares: list[Part], layers: list[Layer]) -> bool:
         """Run a sample as one batch, whose common statistics hold; False if that cannot be."""
         self.norms.begin([layer.call for layer in layers], len(squares))
-        self.place.window, self.place.core = squares[0]
+        self.place.windows, self.place.core = [box for box, _ in squares], squares[0][1]
         parts = [mirrored(self.read, box, *self.size) for box, _ in squares]
         try:
             self.system.generate({self.system.source: torch.cat(parts).to(self.tiler.device)})
@@ -194,9 +195,6 @@ class Passage:
         rows = edges(0, height, self.tile, self.stride)
         return boxes(rows, edges(0, width, self.tile, self.stride))
 
-    def _sample(self) -> list[Box]:
-        return spread(*self.whole, min(SAMPLE_SIDE, self.tile), SAMPLE, self.stride)
-
     # Pixels
 
     def _cover(self, area: Box, finish: Write) -> None:
@@ -235,7 +233,7 @@ class Passage:
 
     def _generate(self, seen: Box, core: Box) -> Tensor:
         """What the system makes of a window of the picture, on the CPU."""
-        self.place.window, self.place.core = seen, core
+        self.place.windows, self.place.core = [seen], core
         picture = mirrored(self.read, seen, *self.size).to(self.tiler.device)
         torch.manual_seed(self.tiler.seed)  # whatever else is drawn is the same for every tile
         return self.system.generate({self.system.source: picture}).float().cpu()

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,12 +50,13 @@ class Box(NamedTuple):
 class Place:
     """State of a running `generate`.
 
-    window: the part of the whole picture that it is given; None: the whole.
-    core: the part of the window of which it has all that it needs.
+    windows: the parts of the whole picture that the batch shows, all of one size; if one, it is
+    that of every picture of the batch; if none, all are whole.
+    core: the part of the first window of which the system has all that it needs.
     whole: height and width of the whole picture.
     """
 
-    window: Box | None = None
+    windows: Sequence[Box] = ()
     core: Box | None = None
     whole: tuple[int, int] = (0, 0)
     pictures: int = 1
@@ -87,22 +88,23 @@ class Place:
         self.calls[layer] += 1
         return layer, self.rounds[layer.split(".")[0]], count
 
-    def origin(self, rows: int, columns: int) -> tuple[int, int]:
-        """First row and column, on the whole picture's map, of a layer's map of rows x columns."""
-        if self.window is None:
-            return 0, 0
-        box, (height, width) = self.window, self.given
-        return box.y0 * rows // height, box.x0 * columns // width
+    def origins(self, rows: int, columns: int) -> list[tuple[int, int]]:
+        """First row and column of each window on the whole picture's map.
+
+        rows, columns: of the layer's map of a window.
+        """
+        height, width = self.given
+        places = [(b.y0 * rows // height, b.x0 * columns // width) for b in self.windows]
+        return places or [(0, 0)]
 
 
 Forward = Callable[..., Any]
+Replacement = Callable[[nn.Module, Place], Forward]  # makes a layer's other forward
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 
 
 @contextmanager
-def watching(
-    system: System, forwards: Mapping[str, Callable[[nn.Module, Place], Forward]]
-) -> Generator[Place]:
+def watching(system: System, forwards: Mapping[str, Replacement]) -> Generator[Place]:
     """Within it, the named layers run other forwards, and Place tells where `generate` is.
 
     A system is lent to one thread at a time; others wait.

@@ -93,7 +93,7 @@ def _examined(subject: FileSubject, say: Say) -> Findings:
         for group in groups:
             group.decode[:] = False
             group.decode[list(evenly(group.count, group.count * MOST_DECODED // files))] = True
-    unread = sum(len(_unread(group)) for group in groups)
+    unread = sum(len(_unread(group)) * len(group.keys) for group in groups)
     progress, examined = Progress(unread, say), 0
     for group in groups:
         for trouble in _group(subject, group, progress):
@@ -136,7 +136,7 @@ def _group(subject: FileSubject, group: _Rows, progress: Progress) -> list[Troub
                 group.sizes[key][row] = (look.height, look.width) if look.trouble is None else 0
                 if look.trouble is not None:
                     found.append((row, look.trouble))
-        progress.add(len(done))
+        progress.add(len(done) * len(group.keys))
     first, *others = (group.sizes[key] for key in group.keys)
     for key, sizes in zip(group.keys[1:], others, strict=True):
         differ = (sizes != first).any(1) & (sizes > 0).all(1) & (first > 0).all(1)

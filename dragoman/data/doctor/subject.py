@@ -85,10 +85,6 @@ class Subject(ABC):
         layers = [key for key in self.keys if key not in self.domains]
         return [(pictures[0], *layers), *((key,) for key in pictures[1:])]
 
-    def where(self, key: str) -> str:
-        """Say where the pictures of a key are."""
-        return self.domains[key].name if key in self.domains else key
-
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many pictures there are, by split and key."""
         return {s: {key: self.count(s, key) for key in self.keys} for s in self.splits}
@@ -120,10 +116,6 @@ class FileSubject(Subject):
     def title(self, split: str, key: str, row: int) -> str:
         """Name the file, or the first of a stack."""
         return self.table.blobs(split, key, row)[0].name
-
-    def where(self, key: str) -> str:
-        """Say where the pictures of a key are."""
-        return self.table.folders(key)
 
     def labels(self, split: str, rows: INTS) -> INTS | None:
         """Return the classes of whole pictures, [rows, label sets], if any."""
