@@ -27,6 +27,7 @@ NEEDED = {
     "datasets": [],
     "systems": [],
     "preview": ["data", "--out", "--rows", "--size"],
+    "check": ["data", "--json", "--limit", "--examples", "--layout", "--size"],
     "pack": ["data", "out", "--layout", "--columns", "--labels", "--pairing", "--shard_megabytes"],
 }
 

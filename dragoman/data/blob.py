@@ -46,7 +46,7 @@ class Blob:
                 return io.BytesIO(self.data)
             if self.length < 0:
                 return open(self.path, "rb")  # not through Path, which a loader would notice
-            with open(self.path, "rb", buffering=0) as file:  # no more is read than is wanted
+            with open(self.path, "rb", buffering=_buffering(self.length)) as file:
                 file.seek(self.offset)
                 data = file.read(self.length)
         except OSError as error:
@@ -59,3 +59,8 @@ class Blob:
 def as_blob(source: "str | Path | Blob") -> Blob:
     """Return a Blob for a path, or the Blob itself."""
     return source if isinstance(source, Blob) else Blob(str(source))
+
+
+def _buffering(length: int) -> int:
+    """No buffer for parts that one call reads whole: then no more is read than is wanted."""
+    return 0 if length < 1 << 30 else -1

@@ -162,7 +162,7 @@ def _normalising(op: Operation) -> Spans:
 def _product(op: Operation) -> Spans:
     names = ("batch1", "batch2") if op.name == "baddbmm" else ("mat1", "mat2")
     left, right = (op.known.get(op[n]) for n in (names if "add" in op.name else ("self", "mat2")))
-    parts = [rules.multiplied(left, right)] if left or right else []
+    parts = rules.multiplied(left, right)
     if "add" in op.name and op["self"] in op.known:
         parts.append(op.known[op["self"]])
     return rules.joined(parts, op.shape)

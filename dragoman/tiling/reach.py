@@ -1,7 +1,7 @@
 """The receptive field of a system, computed by following it layer by layer."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +54,7 @@ class Reach:
 
     margins: Margins
     scale: int
-    memory: float
+    memory: float = field(compare=False)
     layers: tuple[Layer, ...]
 
     @property
@@ -71,20 +71,21 @@ def receptive_field(system: System) -> Reach:
     if an operation has no known reach.
     """
     ghost = _ghost(system)
+    # What holds for a picture and for one of twice its size does not depend on the size.
     smallest = max(64, 4 * system.stride, *system.facts.size)
     size = -(-smallest // (4 * system.stride)) * 4 * system.stride
-    while True:
+    before = None
+    while size <= MOST:
         try:
             found = _follow(ghost, size)
         except Untileable:
             raise
         except Exception as error:  # whatever code a system may run on tensors without values
             raise Untileable(f"cannot be followed ({type(error).__name__}: {error})") from error
-        if found is not None:
+        if found is not None and found == before:
             return found
-        size *= 2
-        if size > MOST:
-            raise Untileable("has values that depend on the whole picture")
+        before, size = found, 2 * size
+    raise Untileable("has values that depend on the whole picture")
 
 
 def _ghost(system: System) -> System:

@@ -12,7 +12,7 @@ from torch.nn import functional
 Spans = tuple[Tensor, ...]
 
 NOTHING = -float("inf")  # the value depends on no line
-MOST_VALUES = 1 << 26  # of one span that must be written out
+MOST_VALUES = 1 << 22  # of one span that must be written out; beyond, all values are taken as one
 
 
 class Untileable(Exception):
@@ -36,6 +36,8 @@ def joined(spans: Sequence[Spans], shape: Sequence[int]) -> Spans:
     """Spans of a value made from those at the same place, broadcast as tensors are."""
 
     def merge(parts: list[Tensor]) -> Tensor:
+        if torch.broadcast_shapes(*(part.shape for part in parts)).numel() > MOST_VALUES:
+            parts = [part.max() for part in parts]
         whole = parts[0]
         for part in parts[1:]:
             whole = torch.maximum(whole, part)
@@ -73,7 +75,7 @@ def _viewed(part: Tensor, before: list[int], after: list[int]) -> Tensor:
         sizes += [1 if plain else before[dim] for dim in old]
         shape += [1 if plain else after[dim] for dim in new]
     if torch.Size(sizes).numel() > MOST_VALUES:
-        raise Untileable("rearranges more values than can be followed")
+        return part.max().reshape([1] * len(after))
     return part.expand(sizes).reshape(shape)
 
 
@@ -122,15 +124,10 @@ def reduced(spans: Spans, dims: Sequence[int], keep: bool) -> Spans:
     return tuple(parts)
 
 
-def multiplied(left: Spans | None, right: Spans | None) -> Spans:
-    """Spans of a matrix product [..., i, k] x [..., k, j]."""
-    rows = reduced(left, [-1], True) if left else None
-    columns = reduced(right, [-2], True) if right else None
-    if rows and columns:
-        return tuple(torch.maximum(r, c) for r, c in zip(rows, columns, strict=True))
-    found = rows or columns
-    assert found is not None
-    return found
+def multiplied(left: Spans | None, right: Spans | None) -> list[Spans]:
+    """Spans of the rows and columns that meet in a matrix product [..., i, k] x [..., k, j]."""
+    rows = [reduced(left, [-1], True)] if left else []
+    return rows + ([reduced(right, [-2], True)] if right else [])
 
 
 def windowed(

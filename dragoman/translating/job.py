@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,16 +90,7 @@ class _Job:
                 meter.say,
                 meter.part,
             )
-            plan = lanes(self.options.workers, self.translator.device, total)
-            results = flow(
-                self._works(),
-                stages.read,
-                stages.network,
-                stages.write,
-                self.options.batch,
-                stages.together,
-                plan,
-            )
+            results = self._results(stages, total)
             for work in results:
                 self._note(work)
                 meter.advance()
@@ -111,7 +102,22 @@ class _Job:
             if self.signal is not None and self.finished < total:
                 raise Stopped(self.written, total, self.signal)
             if total > 1:
-                meter.say(f"{self.written} of {total} pictures in {meter.seconds:.1f} s, {meter.speed()}")
+                done = f"{self.written} of {total} pictures"
+                meter.say(f"{done} in {meter.seconds:.1f} s, {meter.speed()}")
+
+    def _results(self, stages: Stages, total: int) -> Generator[Work]:
+        """Every picture once it is written; a single one needs no threads."""
+        if total == 1:
+            return (stages.write(stages.network([stages.read(w)])[0]) for w in self._works())
+        return flow(
+            self._works(),
+            stages.read,
+            stages.network,
+            stages.write,
+            self.options.batch,
+            stages.together,
+            lanes(self.options.workers, self.translator.device, total),
+        )
 
     def _works(self) -> Iterator[Work]:
         for number in self.plan.todo:

@@ -78,7 +78,7 @@ def _statistics(findings: Findings) -> Iterator[str]:
     for key, about in statistics.items():
         yield _wrapped(_stored(key, about), "  ")
         head = "  ".join(
-            f"{name.replace('p', '') + '%' if name[0] == 'p' else name:>7}" for name in _NUMBERS
+            f"{name.replace('p', '') + '%' if name[0] == 'p' else name:>8}" for name in _NUMBERS
         )
         if any("channels" in numbers for numbers in about["splits"].values()):
             yield f"    {'':8}{'channel':>8}  {head}"
@@ -116,7 +116,7 @@ def _split(split: str, numbers: dict[str, Any]) -> Iterator[str]:
         return
     yield f"    {split:8}{size}"
     for place, channel in enumerate(channels[:MOST_CHANNELS], start=1):
-        yield f"    {'':8}{place:>8}  " + "  ".join(f"{_short(channel[n]):>7}" for n in _NUMBERS)
+        yield f"    {'':8}{place:>8}  " + "  ".join(f"{_short(channel[n]):>8}" for n in _NUMBERS)
     if len(channels) > MOST_CHANNELS:
         yield f"    {'':8}and {len(channels) - MOST_CHANNELS} more channels, which --json tells"
 
@@ -142,11 +142,11 @@ def _shares(numbers: dict[str, Any]) -> str:
 
 
 def _short(value: float) -> str:
-    """A number in at most seven characters."""
+    """A number in at most eight characters."""
     for digits in (4, 3, 2, 1):
         text = f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:.0f}"
-        text = text if len(text) <= 7 else f"{value:.{digits}g}"
-        if len(text) <= 7:
+        text = text if len(text) <= 8 else f"{value:.{digits}g}"
+        if len(text) <= 8:
             return text
     return text
 
