@@ -49,6 +49,7 @@ recipe-earth-height: .venv/installed
 	$(BIN)/python recipes/repeat.py recipes/earth_height_pix2pix.yaml
 
 recipe-earth-stack: .venv/installed
+	$(BIN)/python recipes/export_earth.py relief satellite height --out runs/earth_files
 	$(BIN)/python recipes/repeat.py recipes/earth_stack_height.yaml
 
 recipe-four-layouts: .venv/installed

@@ -17,7 +17,7 @@ class Wrapped(System):
     """Any network as a system."""
 
     def __init__(
-        self, network: nn.Module, stride: int = 1, size: int = 8, channels: int = CHANNELS
+        self, network: nn.Module, stride: int = 1, size: int = 48, channels: int = CHANNELS
     ) -> None:
         super().__init__(None, Facts({"a": channels, "b": channels}, (size, size)))
         self.network, self._stride = network, stride
@@ -88,7 +88,6 @@ HALVING = {
     "conv3": lambda: conv(3, stride=2, padding=1),
     "conv4": lambda: conv(4, stride=2, padding=1, padding_mode="replicate"),
     "conv5": lambda: conv(5, stride=2, padding=2),
-    "conv1": lambda: conv(1, stride=2),
     "average": lambda: nn.AvgPool2d(2),
     "maximum": lambda: nn.MaxPool2d(3, 2, 1),
     "unshuffle": lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * CHANNELS, CHANNELS, 1)),
@@ -98,7 +97,6 @@ DOUBLING = {
     "transposed2": lambda: nn.ConvTranspose2d(CHANNELS, CHANNELS, 2, 2),
     "transposed3": lambda: nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, 1, 1),
     "transposed4": lambda: nn.ConvTranspose2d(CHANNELS, CHANNELS, 4, 2, 1),
-    "transposed far": lambda: nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, 2, 1, dilation=2),
     "nearest": lambda: nn.Upsample(scale_factor=2),
     "bilinear": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
     "zeros": lambda: NearestConvolution(CHANNELS, CHANNELS),
@@ -107,17 +105,26 @@ DOUBLING = {
 }
 
 
+# They leave out lines, so that a value may not see the very place it stands for.
+HOLED = {
+    "conv1": lambda: conv(1, stride=2),
+    "far": lambda: nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, 2, 1, dilation=2),
+}
+
+
 @st.composite
-def parts(draw: Any, depth: int) -> tuple[nn.Module, int]:
+def parts(draw: Any, depth: int, holes: bool) -> tuple[nn.Module, int]:
     """A network that keeps the size, and its stride; `depth`: times it may halve the picture."""
+    halving = HALVING | ({"conv1": HOLED["conv1"]} if holes else {})
+    doubling = DOUBLING | ({"far": HOLED["far"]} if holes else {})
     layers, stride = [], 1
     for _ in range(draw(st.integers(1, 2))):
         if depth and draw(st.booleans()):
-            inner, own = draw(parts(depth - 1))
+            inner, own = draw(parts(depth - 1, holes))
             part: nn.Module = nn.Sequential(
-                HALVING[draw(st.sampled_from(sorted(HALVING)))](),
+                halving[draw(st.sampled_from(sorted(halving)))](),
                 inner,
-                DOUBLING[draw(st.sampled_from(sorted(DOUBLING)))](),
+                doubling[draw(st.sampled_from(sorted(doubling)))](),
             )
             stride = max(stride, 2 * own)
         else:
@@ -127,36 +134,34 @@ def parts(draw: Any, depth: int) -> tuple[nn.Module, int]:
 
 
 @st.composite
-def systems(draw: Any, depth: int = 2) -> Wrapped:
+def systems(draw: Any, holes: bool, depth: int = 2) -> Wrapped:
     """A random system with random weights, which may enlarge by two."""
     torch.manual_seed(draw(st.integers(0, 1000)))
-    network, stride = draw(parts(depth))
+    network, stride = draw(parts(depth, holes))
     if draw(st.booleans()):
         network = nn.Sequential(network, DOUBLING[draw(st.sampled_from(sorted(DOUBLING)))]())
     return Wrapped(network, stride)
 
 
 @torch.no_grad()
-def tried(system: System, around: int, period: int) -> tuple[int, int, int, int]:
+def tried(system: System, around: int) -> tuple[int, int, int, int]:
     """How far outputs see up, down, left and right, as NaN in a line of the input tells.
 
-    One picture for each place within the period. `around`: px that the picture goes beyond it.
+    There is one picture for each of its lines: so every place within the stride is tried, and
+    places near the border. `around`: px that the picture goes beyond a stride on both sides.
     """
     system = system.double()  # single precision may run in blocks, in which NaN spreads
     channels = system.facts.channels[system.source]
-    around = -(-around // period) * period
-    size = 2 * around + period
-    first = torch.arange(around, around + period)
+    size = (2 * around // system.stride + 2) * system.stride
+    short = max(system.facts.size)
     found = []
     for axis in (2, 3):
-        pictures = torch.rand(period, channels, size, size, dtype=torch.double)
-        lines = pictures.transpose(2, axis)
-        for number, line in enumerate(first):
-            lines[number, :, line] = torch.nan
-        made = system.generate({system.source: pictures}).transpose(2, axis)
-        scale = made.shape[-1] // size
-        touched = made.isnan().any(dim=1).any(dim=-1)  # [period, lines of the output]
-        place = torch.arange(touched.shape[1]) // scale - first[:, None]
-        seen = torch.where(touched, place, 0)
+        pictures = torch.rand(size, channels, size, short, dtype=torch.double)
+        pictures[range(size), :, range(size)] = torch.nan
+        made = system.generate({system.source: pictures.transpose(2, axis)}).transpose(2, axis)
+        scale = made.shape[2] // size
+        touched = made.isnan().any(dim=1).any(dim=-1)  # [line of the input, line of the output]
+        apart = torch.arange(touched.shape[1]) // scale - torch.arange(size)[:, None]
+        seen = torch.where(touched, apart, 0)
         found += [int(seen.max()), int(-seen.min())]
     return found[0], found[1], found[2], found[3]

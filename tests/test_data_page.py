@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from noisy import noisy
 from PIL import Image
 
 from dragoman.cli import main
@@ -46,6 +47,8 @@ def files(tmp_path_factory):
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(content)
     write_parquet(folder / "folder_with_parquet")
+    save(folder / "pictures" / "1.png", 1)
+    noisy().save(folder / "RUN")
     return folder
 
 
@@ -104,8 +107,8 @@ def test_the_shown_command_works(files, command, monkeypatch, tmp_path):
         return
     if words[0] == "preview":
         words += ["--out", str(tmp_path / "preview.png"), "--size", "16"]
-    if words[0] == "pack":
-        words[-1] = str(tmp_path / "shards")
+    if words[0] in ("pack", "translate"):
+        words[-1] = str(tmp_path / "out")
     run(words)
 
 

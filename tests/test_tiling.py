@@ -1,5 +1,6 @@
 """A picture in tiles becomes what it becomes as a whole."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -150,7 +151,7 @@ def test_a_picture_of_1024_px(knobs):
 
 
 @settings(max_examples=30, deadline=None)
-@given(systems(), st.data())
+@given(systems(holes=True), st.data())
 def test_random_stacks_change_nothing_in_tiles(system: Wrapped, data: Any):
     height, width = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 90))
     tile, overlap = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 30))
@@ -293,7 +294,7 @@ def test_weights_of_all_tiles_sum_to_one(start, length, tile, stride, overlap, s
     inner = rows[1:-1]
     assert all(edge % stride == 0 for edge in inner)
     assert rows == sorted(set(rows))
-    assert max(b - a for a, b in zip(rows, rows[1:], strict=False)) <= max(tile, stride)
+    assert max(b - a for a, b in itertools.pairwise(rows)) <= max(tile, stride)
     blend = Blend(rows, columns, overlap, scale)
     found = torch.zeros(1, 2, length * scale, 40 * scale)
     for i in range(len(rows) - 1):
@@ -321,10 +322,10 @@ def test_beyond_the_border_is_what_a_translator_pads(height, width, stride, leas
 
 
 def test_a_translator_gives_the_same_at_once():
-    translator = noisy(COLOUR, COLOUR, blocks=2, norm="none")
+    translator = noisy(COLOUR, COLOUR, blocks=2, norm="instance")
     picture = photograph(90, 75)
-    made = tiled(translator.system, picture, seed=3, tile=32)
-    assert furthest(made, translator.translate(picture, seed=3)) < 1e-4
+    made = tiled(translator.system, picture, seed=3, tile=32, norms="exact")
+    assert furthest(made, translator.translate(picture, seed=3)) < 1e-3
     assert furthest(made, translator.translate(picture, seed=4)) > 0.01
 
 
@@ -385,7 +386,7 @@ def test_out_of_memory_on_the_way_leaves_what_is_written(monkeypatch):
 
     def write(y: int, x: int, pixels: Tensor) -> None:
         canvas.write(y, x, pixels)
-        hungry.most = 80 * 80 if y >= 60 else hungry.most
+        hungry.most = 100 * 100 if y >= 60 else hungry.most
 
     tiler = Tiler(system, "cpu", TileSettings(tile=64, overlap=10))
     tiler.run(reading(picture), write, 200, 260, told.append)
@@ -403,7 +404,8 @@ def test_out_of_memory_while_statistics_are_taken(norms, monkeypatch):
     told: list[str] = []
     made = tiled(system, picture, say=told.append, tile=256, norms=norms)
     assert furthest(made, whole) < 1e-4
-    assert told[-1].endswith("in tiles of 32 px")
+    assert told[0].endswith("in tiles of 128 px")
+    assert told[-1].endswith(("in tiles of 64 px", "in tiles of 32 px"))
 
 
 def test_a_picture_that_does_not_fit_at_once_is_run_in_tiles(monkeypatch):

@@ -87,10 +87,13 @@ def _pooling(op: Operation) -> Spans:
 
 
 def _resampling(op: Operation) -> Spans:
-    more = [op["align_corners"]] if "align_corners" in op.arguments else []
+    linear = "align_corners" in op.arguments
+    if linear and op["align_corners"]:
+        raise Untileable("enlarges by corners, so that every place depends on the picture's size")
+    more = [False] if linear else []
     before = rules.widened(op.first, 2) if "bicubic" in op.name else op.first
     return rules.resampled(
-        before, op.shape[-2:], lambda ramp, sides: op.func(ramp, sides, *more, None, None)
+        before, op.shape[-2:], lambda ramp, sides: op.func(ramp, sides, *more, None, None), linear
     )
 
 
@@ -225,6 +228,15 @@ RULES: dict[str, Callable[[Operation], Any]] = {
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), _normalising),
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), _product),
 }
+MAPS = (  # what makes maps of other sizes
+    "convolution",
+    "max_pool2d_with_indices",
+    "avg_pool2d",
+    "upsample_nearest2d",
+    "_upsample_nearest_exact2d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+)
 PLACES = ("arange", "linspace")  # who makes these may know where in the picture he is
 VALUELESS = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like")
 
@@ -260,6 +272,8 @@ class Follower(TorchDispatchMode):
         if op.func._schema.is_mutable:
             self._check_in_place(op, rule(op))
         found = rule(op)
+        if op.name in MAPS and len(op.shape) == 4:
+            found = rules.at_home(found, op.shape, self.sides)
         outputs = [v for v in tree_leaves(op.made) if isinstance(v, Tensor)]
         if isinstance(found, tuple):
             found = [found] * len(outputs)

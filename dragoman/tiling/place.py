@@ -103,6 +103,11 @@ Replacement = Callable[[nn.Module, Place], Forward]  # makes a layer's other for
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 
 
+def lent(system: System) -> threading.RLock:
+    """The lock of a system, which is lent to one thread at a time."""
+    return _LOCKS.setdefault(system, threading.RLock())
+
+
 @contextmanager
 def watching(system: System, forwards: Mapping[str, Replacement]) -> Generator[Place]:
     """Within it, the named layers run other forwards, and Place tells where `generate` is.
@@ -110,7 +115,7 @@ def watching(system: System, forwards: Mapping[str, Replacement]) -> Generator[P
     A system is lent to one thread at a time; others wait.
     """
     place = Place()
-    with _LOCKS.setdefault(system, threading.RLock()), ExitStack() as stack:
+    with lent(system), ExitStack() as stack:
         for name, make in forwards.items():
             layer = system.get_submodule(name)
             stack.enter_context(_replaced(layer, "forward", make(layer, place)))

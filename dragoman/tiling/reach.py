@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from dragoman.system import System
 from dragoman.tiling.follow import Follower
 from dragoman.tiling.norms import taking_statistics
-from dragoman.tiling.place import Call, Place, watching
-from dragoman.tiling.spans import Spans, Untileable
+from dragoman.tiling.place import Call, Place, lent, watching
+from dragoman.tiling.spans import Spans, Untileable, own_lines
 
 MOST = 1 << 14  # px of the picture on which a system is followed
 
@@ -95,7 +95,12 @@ def _ghost(system: System) -> System:
         empty = tensor.detach().to("meta")
         kept = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
         memory[id(tensor)] = kept
-    return copy.deepcopy(system, memory)
+    with lent(system):  # no other thread may be about to change its methods
+        ghost = copy.deepcopy(system, memory)
+    vars(ghost).pop("generate", None)
+    for module in ghost.modules():
+        vars(module).pop("forward", None)  # if this very thread has changed them
+    return ghost
 
 
 @torch.no_grad()
@@ -143,20 +148,19 @@ def _scale(size: int, shape: torch.Size) -> int:
 def _margins(spans: Spans, size: int, shape: torch.Size) -> Margins | None:
     """How far the values of a map see beyond their own place; None: too far to tell.
 
-    Only the middle half of the map counts: there borders do not matter.
+    Places near the border count too: what is reflected there may lie further on the other side.
     """
     lines = shape[-1]
     if len(shape) != 4 or shape[-2] != lines or (size % lines and lines % size):
         raise Untileable(f"has maps of {list(shape)} for {size} x {size} px, no whole part")
-    place = torch.arange(lines)
-    first, last = place * size // lines, ((place + 1) * size - 1) // lines
+    first, last = own_lines(lines, size)
     middle = slice(lines // 4, max(3 * lines // 4, lines // 4 + 1))
     found = []
     for number, part in enumerate(spans):
-        line = part.amax([0, 1, 3 if number < 2 else 2]).expand(lines)[middle]
-        room = size // 8
-        if bool((line > (-room if number % 2 == 0 else size - 1 - room)).any()):
+        line = part.amax([0, 1, 3 if number < 2 else 2]).expand(lines)
+        before = number % 2 == 0
+        if bool((line[middle] > (-(size // 8) if before else size - 1 - size // 8)).any()):
             return None
-        beyond = line + first[middle] if number % 2 == 0 else line - last[middle]
-        found.append(max(0, int(beyond.clamp(min=0).max())))
+        beyond = line + first if before else line - last
+        found.append(int(beyond.clamp(min=0).max()))
     return Margins(*found)

@@ -26,6 +26,32 @@ def of_picture(height: int, width: int) -> Spans:
     return -y, y, -x, x
 
 
+def own_lines(lines: int, size: int) -> tuple[Tensor, Tensor]:
+    """First and last line of a picture of `size` lines that each of a map's lines stands for."""
+    place = torch.arange(lines, dtype=torch.float64)
+    first, last = place * size / lines, ((place + 1) * size - 1) / lines
+    return first.floor(), last.floor()
+
+
+def at_home(spans: Spans, shape: Sequence[int], sides: Sequence[int]) -> Spans:
+    """The same, and every value of a map depends on the lines that it stands for.
+
+    A value that is needed must be made, hence lie in the tile, even where all that it sees lies
+    to one side of it.
+    """
+
+    def along(part: Tensor, number: int) -> Tensor:
+        dim = 2 if number < 2 else 3
+        lines, size = shape[dim], sides[dim - 2]
+        if part.shape[dim] == 1 or (size % lines and lines % size):
+            return part
+        first, last = own_lines(lines, size)
+        own = last if number % 2 else -first
+        return torch.maximum(part, own.reshape([-1, 1] if dim == 2 else [-1]))
+
+    return tuple(along(part, number) for number, part in enumerate(spans))
+
+
 def constant(spans: Sequence[Spans], shape: Sequence[int]) -> Spans:
     """Every value of a tensor of this shape depends on all that the given ones depend on."""
     one = [1] * len(shape)
@@ -215,12 +241,12 @@ def padded(spans: Spans, ends: Sequence[int], mode: str) -> Spans:
 
 
 def resampled(
-    spans: Spans, made: Sequence[int], line: Callable[[Tensor, list[int]], Tensor]
+    spans: Spans, made: Sequence[int], line: Callable[[Tensor, list[int]], Tensor], between: bool
 ) -> Spans:
-    """Spans after an enlargement or reduction by interpolation to the sides `made`.
+    """Spans after an enlargement or reduction to the sides `made`.
 
-    `line` does it to a picture one pixel wide or high. What it makes of a ramp tells between
-    which lines each new one lies.
+    `line` does it to a picture one pixel wide or high. What it makes of a ramp tells which line
+    each new one is, or `between` which two it lies; of these one may have no weight.
     """
 
     def along(part: Tensor, axis: int) -> Tensor:
@@ -232,10 +258,9 @@ def resampled(
         ramp = torch.arange(old, dtype=torch.float64).reshape(thin)
         places = line(ramp, [new, 1] if axis == 0 else [1, new]).flatten()
         places = torch.where((places - places.round()).abs() < 1e-6, places.round(), places)
-        low, high = places.floor().clamp(0, old - 1), places.ceil().clamp(0, old - 1)
-        return torch.maximum(
-            part.index_select(dim, low.long()), part.index_select(dim, high.long())
-        )
+        low = places.floor().clamp(0, old - 1).long()
+        high = (low + between).clamp(max=old - 1)
+        return torch.maximum(part.index_select(dim, low), part.index_select(dim, high))
 
     return _each_axis(spans, 2, along)
 
