@@ -103,29 +103,10 @@ def translate(
         max_megapixels: pictures with more million pixels are refused
         workers: threads that read and write; default: one for each core
     """
+    options = dict(locals())
     from dragoman.translating import translate
 
-    print(
-        translate(
-            run,
-            source,
-            out,
-            seed=seed,
-            device=device,
-            tile=tile,
-            context=context,
-            overlap=overlap,
-            norms=norms,
-            format=format,
-            quality=quality,
-            alpha=alpha,
-            batch=batch,
-            shard=shard,
-            again=again,
-            max_megapixels=max_megapixels,
-            workers=workers,
-        )
-    )
+    print(translate(**options))
 
 
 def datasets() -> None:

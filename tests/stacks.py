@@ -42,6 +42,14 @@ class Around(nn.Module):
         return self.conv(functional.pad(x, self.ends, mode=self.mode))
 
 
+class There(nn.Module):
+    """Moves a picture by some pixels and back: nothing changes, but more than it sees is made."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        moved = functional.pad(x, (3, 0, 3, 0))[..., :-3, :-3]
+        return functional.pad(moved, (0, 3, 0, 3))[..., 3:, 3:]
+
+
 class Sum(nn.Module):
     """Adds what a part makes to what it was given."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
-from stacks import Wrapped, conv, systems, tried
+from stacks import There, Wrapped, conv, systems, tried
 from synthetic import make
 from torch import Tensor, nn
 from torch.nn import functional
@@ -182,6 +182,12 @@ def test_bicubic_enlargement_is_bounded_tightly():
     real = tried(system, 16)
     assert all(r <= m <= r + 1 for m, r in zip(reach.margins, real, strict=True))
     assert reach.scale == 2
+
+
+def test_what_must_be_made_on_the_way_counts():
+    reach = receptive_field(Wrapped(There()))
+    assert tried(Wrapped(There()), 8) == (0, 0, 0, 0)
+    assert reach.margins == (0, 3, 0, 3)
 
 
 def test_layers_called_twice_are_told_apart():

@@ -1,5 +1,7 @@
 """Translating files: nothing is overwritten, what is there is skipped, bad pictures are listed."""
 
+import dataclasses
+import inspect
 import os
 
 import numpy as np
@@ -11,6 +13,7 @@ from dragoman.data.raster import read_raster
 from dragoman.data.writing import write_raster
 from dragoman.errors import DataError, SettingsError
 from dragoman.translating import translate
+from dragoman.translating.options import Options
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +223,10 @@ def test_the_list_of_bad_pictures_ends_somewhere(translator, pictures, bad, tmp_
     with pytest.raises(DataError) as caught:
         translate(translator, pictures, tmp_path / "out")
     assert str(caught.value).splitlines()[3:] == ["  and 4 more"]
+
+
+def test_the_command_has_every_option_with_its_default():
+    parameters = list(inspect.signature(cli.translate).parameters.values())
+    assert [one.name for one in parameters[:3]] == ["run", "source", "out"]
+    wanted = {field.name: field.default for field in dataclasses.fields(Options)}
+    assert {one.name: one.default for one in parameters[3:]} == wanted

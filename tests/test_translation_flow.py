@@ -14,7 +14,7 @@ from PIL import Image
 from dragoman.data.raster import read_raster
 from dragoman.data.writing import write_raster
 from dragoman.errors import DataError, SettingsError
-from dragoman.translating import translate
+from dragoman.translating import streams, translate
 from dragoman.translating.flow import Lanes, ahead, flow, grouped, lanes
 
 
@@ -100,6 +100,35 @@ def test_cores_are_divided_among_pictures(monkeypatch):
     assert lanes(3, cpu, 0).streams == 1
     assert lanes(3, cuda, None) == Lanes(3, 1, 8)
     assert lanes(None, cpu, 5).coders >= 1
+
+
+def test_larger_pictures_run_fewer_at_once_each_on_more_cores(translator, monkeypatch):
+    monkeypatch.setattr(streams, "ROOM", 1000)
+    before = torch.get_num_threads()
+    torch.set_num_threads(8)
+    try:
+        shared = streams.Streams(translator)
+    finally:
+        torch.set_num_threads(before)
+    seen, running, lock = [], [0], threading.Lock()
+
+    def run(pixels: int) -> None:
+        torch.set_num_threads(1)
+        with shared.room(pixels):
+            with lock:
+                running[0] += pixels
+                seen.append((pixels, running[0], torch.get_num_threads()))
+            time.sleep(0.01)
+            with lock:
+                running[0] -= pixels
+        assert torch.get_num_threads() == 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(run, [100, 100, 600, 100, 600, 500, 5000, 100]))
+    torch.set_num_threads(before)
+    assert len(seen) == 8
+    assert all(together <= 1000 or pixels == 5000 for pixels, together, _ in seen)
+    assert {pixels: cores for pixels, _, cores in seen} == {100: 1, 500: 4, 600: 5, 5000: 8}
 
 
 @pytest.mark.parametrize("workers", [1, 5])

@@ -138,7 +138,8 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch):
         time.sleep(0.01)
         meter.advance()
         meter.part("big.tif", 0.5)
-        meter.advance()
+        meter.part("big.tif", 1.0)
+        meter.advance("big.tif")
         meter.advance()
     lines = text.getvalue().splitlines()
     assert len(lines) == 3, "none at the end"
@@ -146,10 +147,32 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch):
     assert lines[0].endswith(" pictures/s, 0:00 left")
     assert lines[1].startswith("big.tif: 50%, ")
     monkeypatch.setattr(progress, "PATIENCE", 100.0)
+    assert lines[2].startswith("2 of 3 pictures, ")
     silent = StringIO()
     with Meter(3, Console(file=silent, width=200)) as meter:
         meter.advance()
     assert silent.getvalue() == ""
+
+
+def test_slow_work_is_told_in_seconds_for_each_picture(monkeypatch):
+    from dragoman.translating import progress
+
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
+    text = StringIO()
+    with Meter(4, Console(file=text, width=200)) as meter:
+        clock[0] = 60.0
+        meter.part("a.tif", 0.5)
+        clock[0] = 90.0
+        meter.part("a.tif", 1.0)
+        meter.part("b.tif", 0.0)
+        clock[0] = 200.0
+        meter.part("b.tif", 0.5)
+    assert text.getvalue().splitlines() == [
+        "a.tif: 50%, 120 s a picture, 7:00 left",
+        "b.tif: 0%, 90 s a picture, 4:30 left",
+        "b.tif: 50%, 133 s a picture, 5:33 left",
+    ]
 
 
 def test_progress_on_a_terminal_is_a_bar():

@@ -228,15 +228,6 @@ RULES: dict[str, Callable[[Operation], Any]] = {
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), _normalising),
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), _product),
 }
-MAPS = (  # what makes maps of other sizes
-    "convolution",
-    "max_pool2d_with_indices",
-    "avg_pool2d",
-    "upsample_nearest2d",
-    "_upsample_nearest_exact2d",
-    "upsample_bilinear2d",
-    "upsample_bicubic2d",
-)
 PLACES = ("arange", "linspace")  # who makes these may know where in the picture he is
 VALUELESS = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like")
 
@@ -272,14 +263,15 @@ class Follower(TorchDispatchMode):
         if op.func._schema.is_mutable:
             self._check_in_place(op, rule(op))
         found = rule(op)
-        if op.name in MAPS and len(op.shape) == 4:
-            found = rules.at_home(found, op.shape, self.sides)
         outputs = [v for v in tree_leaves(op.made) if isinstance(v, Tensor)]
         if isinstance(found, tuple):
             found = [found] * len(outputs)
         for output, own in zip(outputs, found, strict=True):
-            fits = len(own[0].shape) == output.dim()
-            self.known[output] = own if fits else rules.constant([own], output.shape)
+            if own[0].dim() != output.dim():
+                own = rules.constant([own], output.shape)
+            elif output.dim() == 4:
+                own = rules.at_home(own, output.shape, self.sides)
+            self.known[output] = own
 
     def _rule(self, op: Operation) -> Callable[[Operation], Any]:
         name = op.name

@@ -41,7 +41,7 @@ def at_home(spans: Spans, shape: Sequence[int], sides: Sequence[int]) -> Spans:
     """
 
     def along(part: Tensor, number: int) -> Tensor:
-        dim = 2 if number < 2 else 3
+        dim = 2 if number < 2 else 3  # if that is not the axis, all its values are the same
         lines, size = shape[dim], sides[dim - 2]
         if part.shape[dim] == 1 or (size % lines and lines % size):
             return part
@@ -83,7 +83,10 @@ def moved(spans: Spans, shape: Sequence[int], view: Callable[[Tensor], Any]) -> 
 def _narrowed(part: Tensor) -> Tensor:
     """Keep one line of every dimension in which the values are repeated."""
     for dim in range(part.dim()):
-        if part.shape[dim] > 1 and part.stride(dim) == 0:
+        if part.stride(dim) == 0:
+            part = part.narrow(dim, 0, 1)
+    for dim in range(part.dim()):
+        if part.shape[dim] > 1 and bool((part == part.narrow(dim, 0, 1)).all()):
             part = part.narrow(dim, 0, 1)
     return part
 
@@ -102,7 +105,7 @@ def _viewed(part: Tensor, before: list[int], after: list[int]) -> Tensor:
         shape += [1 if plain else after[dim] for dim in new]
     if torch.Size(sizes).numel() > MOST_VALUES:
         return part.max().reshape([1] * len(after))
-    return part.expand(sizes).reshape(shape)
+    return _narrowed(part.expand(sizes).reshape(shape))
 
 
 def _groups(before: list[int], after: list[int]) -> list[tuple[list[int], list[int]]]:

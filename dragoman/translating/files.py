@@ -166,7 +166,8 @@ class Stages:
                 self._in_tiles(one, works[0])
             return
         batch = torch.cat([work.tensor for work in works if work.tensor is not None])
-        made = one.tried(batch, self.cutting, self.options.seed)
+        with self.streams.room(batch[:, 0].numel()):
+            made = one.tried(batch, self.cutting, self.options.seed)
         if made is None:
             for work in works:
                 with self.streams.alone():

@@ -93,7 +93,7 @@ class _Job:
             results = self._results(stages, total)
             for work in results:
                 self._note(work)
-                meter.advance()
+                meter.advance(str(work.files[0]))
                 if self.signal is not None:
                     break
             results.close()

@@ -27,6 +27,7 @@ class Meter:
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self.total, self.done = total, 0
+        self._parts: dict[str, float] = {}
         self.console = console or Console(stderr=True)
         self._began = self._spoke = time.perf_counter()
         self._bar: Progress | None = None
@@ -62,24 +63,27 @@ class Meter:
         """Seconds since the beginning."""
         return time.perf_counter() - self._began
 
-    def advance(self) -> None:
-        """Count one picture."""
+    def advance(self, name: str = "") -> None:
+        """Count one picture, of which `part` may have been told some before."""
         self.done += 1
-        self._tell(self.done, f"{self.done} of {self.total} pictures")
+        self._parts.pop(name, None)
+        self._tell(f"{self.done} of {self.total} pictures")
 
     def part(self, name: str, share: float) -> None:
         """Note how much of a large picture is done."""
+        self._parts[name] = share
         self._show()
         if share < 1:
-            self._tell(self.done + share, f"{name}: {share:.0%}")
+            self._tell(f"{name}: {share:.0%}")
 
-    def _tell(self, done: float, text: str) -> None:
+    def _tell(self, text: str) -> None:
+        done = self.done + sum(list(self._parts.values()))  # large ones end in other threads
         if self._bar is not None:
             task = self._bar.task_ids[0]
             self._bar.update(task, completed=done, count=self.done, left=self._left(done))
         elif time.perf_counter() - self._spoke >= PATIENCE and done < self.total:
             self._spoke = time.perf_counter()
-            told = [text, _speed(self.done, self.seconds), self._left(done)]
+            told = [text, _speed(done, self.seconds), self._left(done)]
             self.say(", ".join(part for part in told if part))
 
     def say(self, text: str) -> None:
@@ -98,4 +102,6 @@ def _speed(count: float, seconds: float) -> str:
     if not count or seconds <= 0:
         return ""
     pace = count / seconds
+    if pace < 0.1:
+        return f"{1 / pace:.0f} s a picture"
     return f"{pace:,.{1 if pace < 10 else 0}f} pictures/s"
