@@ -202,3 +202,15 @@ def test_layers_called_twice_are_told_apart():
     first, second = receptive_field(Wrapped(Twice())).layers
     assert (first.call[2], second.call[2]) == (0, 1)
     assert (first.margins.up, second.margins.up) == (1, 2)
+
+
+def test_deterministic_algorithms_do_not_hide_what_is_seen():
+    """PyTorch then takes bilinear upsampling apart, save on CPUs."""
+    system = make("regression", depth=3, upsample="bilinear")
+    plain = receptive_field(system)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert receptive_field(system) == plain
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

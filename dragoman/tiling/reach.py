@@ -1,6 +1,8 @@
 """The receptive field of a system, computed by following it layer by layer."""
 
 import copy
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -77,7 +79,8 @@ def receptive_field(system: System) -> Reach:
     before = None
     while size <= MOST:
         try:
-            found = _follow(ghost, size)
+            with _whole_operations():
+                found = _follow(ghost, size)
         except Untileable:
             raise
         except Exception as error:  # whatever code a system may run on tensors without values
@@ -86,6 +89,21 @@ def receptive_field(system: System) -> Reach:
             return found
         before, size = found, 2 * size
     raise Untileable("has values that depend on the whole picture")
+
+
+@contextmanager
+def _whole_operations() -> Generator[None]:
+    """Keep PyTorch from taking apart what it cannot do the same way twice on a GPU.
+
+    Nothing is computed here, and operations of many small ones would see too much.
+    """
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warn)
 
 
 def _ghost(system: System) -> System:
