@@ -67,4 +67,5 @@ benchmarks: .venv/installed
 	$(BIN)/python benchmarks/shards.py
 	$(BIN)/python benchmarks/doctor.py
 	$(BIN)/python benchmarks/tiling.py
+	$(BIN)/python benchmarks/large_pictures.py
 	$(BIN)/python benchmarks/translation.py
