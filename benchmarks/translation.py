@@ -3,10 +3,11 @@
 python benchmarks/translation.py [--count 60] [--size 256] [--rounds 5] [--large 8192] [--out FILE]
 
 The plain loop reads a picture with Pillow, calls the translator and saves the result with Pillow,
-one after the other. Both run in one process, in turns, on the same pictures with the networks of
-recipes/earth_pix2pix.yaml; the ratio is that of the medians. What the parts take alone is told
-beside, with the ratio that the cores would allow if nothing else cost anything. `--large` runs
-the command in a process of its own and tells its peak memory.
+one after the other; "own loop" does the same with our reader and writer, so that its ratio shows
+what overlapping alone gains. All run in one process, in turns, on the same pictures with the
+networks of recipes/earth_pix2pix.yaml; ratios are of medians. What the parts take alone is told
+beside, with the ratio to the own loop that the cores would allow if nothing else cost anything.
+`--large` runs the command in a process of its own and tells its peak memory.
 """
 
 import argparse
@@ -85,6 +86,12 @@ def plain_loop(translator: Translator, paths: list[Path], out: Path) -> None:
         made.save(out / path.name, **options.get(path.suffix, {}))
 
 
+def own_loop(translator: Translator, paths: list[Path], out: Path) -> None:
+    """The same with our reader and writer."""
+    for path in paths:
+        write_raster(out / path.name, translator(path))
+
+
 def our_way(translator: Translator, folder: Path, out: Path) -> None:
     """The command's work, without its start."""
     with contextlib.redirect_stderr(io.StringIO()):
@@ -129,22 +136,27 @@ def compare(suffix: str, count: int, size: int, rounds: int) -> dict[str, Any]:
         paths = write_pictures(source, count, size, suffix)
         plain_loop(translator, paths[:5], out)
         our_way(translator, source, out)
-        plain, ours = [], []
+        ways = {
+            "plain loop": lambda: plain_loop(translator, paths, out),
+            "own loop": lambda: own_loop(translator, paths, out),
+            "ours": lambda: our_way(translator, source, out),
+        }
+        speeds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
-            plain.append(count / seconds(lambda: plain_loop(translator, paths, out)))
-            ours.append(count / seconds(lambda: our_way(translator, source, out)))
+            for name, way in ways.items():
+                speeds[name].append(count / seconds(way))
         alone = parts(translator, paths[0], out)
     cores = torch.get_num_threads()
     codec = alone["read"] + alone["write"]
     ideal = cores * (codec + alone["network, all cores"]) / (codec + alone["network, one core"])
-    speeds = statistics.median(plain), statistics.median(ours)
-    print(
-        f"{suffix[1:]:5s} plain loop {speeds[0]:6.1f}, ours {speeds[1]:6.1f} pictures/s: "
-        f"{speeds[1] / speeds[0]:.2f} x; from the parts at most {ideal:.2f} x ("
-        + ", ".join(f"{name} {ms:.1f}" for name, ms in alone.items())
-        + " ms)"
-    )
-    return {"plain": plain, "ours": ours, "ratio": speeds[1] / speeds[0], "parts_ms": alone}
+    median = {name: statistics.median(found) for name, found in speeds.items()}
+    ratios = {name: median["ours"] / median[name] for name in ("plain loop", "own loop")}
+    told = ", ".join(f"{name} {speed:.1f}" for name, speed in median.items())
+    print(f"{suffix[1:]}: {told} pictures/s")
+    print("  " + ", ".join(f"{ratio:.2f} x the {name}" for name, ratio in ratios.items()), end="")
+    print(f" (at most {ideal:.2f})")
+    print("  alone: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in alone.items()))
+    return {"pictures_per_second": speeds, "ratios": ratios, "ideal": ideal, "parts_ms": alone}
 
 
 def large(side: int) -> dict[str, Any]:
