@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from dragoman.data.settings import DataSettings
 from dragoman.errors import DragomanError, FileError, SettingsError, did_you_mean
+from dragoman.translating.options import Options
 
 MOST_ROWS = 1000  # of a contact sheet
 
@@ -60,25 +61,7 @@ def report(run: str) -> None:
     print(write_report(Run.open(run).folder))
 
 
-def translate(
-    run: str,
-    source: str,
-    out: str,
-    seed: int = 0,
-    device: str = "auto",
-    tile: int | None = None,
-    context: int | None = None,
-    overlap: int | None = None,
-    norms: str = "fast",
-    format: str | None = None,
-    quality: int = 95,
-    alpha: str = "carry",
-    batch: int = 1,
-    shard: str | None = None,
-    again: bool = False,
-    max_megapixels: float = 80.0,
-    workers: int | None = None,
-) -> None:
+def translate(run: str, source: str, out: str, **options: Options) -> None:
     """Translate pictures: dragoman translate RUN IN OUT
 
     What is in OUT already, and no older than its input, is left: so the same command goes on
@@ -88,25 +71,10 @@ def translate(
         run: a run, a saved translator or a Hub repository
         source: a file, folder, quoted 'pattern/**/*.tif', @list of paths, or IN1+IN2 to be stacked
         out: a file or, for several pictures, a folder; names and folders are kept
-        seed: of the system's noise
-        device: auto, cpu, cuda or cuda:N
-        tile: side in px of the tiles of larger pictures; 0: none; default: by memory, from 1.5 MP
-        context: px around each tile that are seen too; default: all that matter
-        overlap: px over which tiles are blended; default: 0, or 32 with less context
-        norms: statistics of the whole picture, where the network needs them: fast or exact
-        format: as .png or .tif; default: the input's own if it can hold the output, else .png
-        quality: of JPEG, from 1 to 100
-        alpha: transparency: carry (onto the output, where possible), white (laid over) or refuse
-        batch: pictures of equal size that the network takes at once
-        shard: a part of the work, such as 2/4: every fourth picture, from the second on
-        again: also translate what is there already
-        max_megapixels: pictures with more million pixels are refused
-        workers: threads that read and write; default: one for each core
     """
-    options = dict(locals())
     from dragoman.translating import translate
 
-    print(translate(**options))
+    print(translate(run, source, out, **options))
 
 
 def datasets() -> None:

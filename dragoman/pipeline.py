@@ -26,6 +26,7 @@ from dragoman.saved import generating, read_domain, read_system
 from dragoman.settings import own_values
 from dragoman.system import Batch, System
 from dragoman.tiling import Tiler, steady_noise
+from dragoman.tiling.layout import mirrored_lines, padded
 from dragoman.tiling.passage import out_of_memory
 from dragoman.translating.cutting import Cutting, cutting
 from dragoman.translating.kinds import Made, Picture, take, translate_taken
@@ -233,12 +234,10 @@ def pad(pictures: Tensor, stride: int, least: int) -> Tensor:
     """Mirror [B, C, H, W] below and to the right up to multiples of `stride`, at least `least`."""
 
     def mirrored(size: int, dim: int) -> Tensor:
-        wanted = -(-max(size, least) // stride) * stride
+        wanted = padded(size, stride, least)
         if wanted == size:
             return pictures
-        place = torch.arange(wanted, device=pictures.device) % (2 * size)
-        place = torch.where(place < size, place, 2 * size - 1 - place)
-        return pictures.index_select(dim, place)
+        return pictures.index_select(dim, mirrored_lines(0, wanted, size).to(pictures.device))
 
     height, width = pictures.shape[2:]
     pictures = mirrored(height, 2)

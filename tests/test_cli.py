@@ -23,7 +23,7 @@ NEEDED = {
     "resume": ["run", "--steps"],
     "evaluate": ["run", "--split", "--device"],
     "report": ["run"],
-    "translate": ["run", "source", "out", "--seed", "--device"],
+    "translate": ["run", "source", "out", "--seed", "--device", "--tile", "--again"],
     "datasets": [],
     "systems": [],
     "preview": ["data", "--out", "--rows", "--size"],

@@ -135,6 +135,9 @@ def test_what_depends_on_everything_is_run_in_one_piece_and_that_is_said(monkeyp
     monkeypatch.setattr(system, "generate", Hungry(system, 1, MemoryError()))
     with pytest.raises(DataError, match="40 x 600 px in one piece, and tiles are not possible"):
         tiled(system, picture, channels=2)
+    monkeypatch.setattr("dragoman.tiling.passage.MOST_WHOLE", 20_000)
+    with pytest.raises(DataError, match=r"40 x 600 px are too many for one piece.*--tile 0 to try"):
+        tiled(system, picture, channels=2)
 
 
 def test_progress_never_falls_and_ends_at_one(monkeypatch):

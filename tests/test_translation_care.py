@@ -1,7 +1,6 @@
 """Translating files: nothing is overwritten, what is there is skipped, bad pictures are listed."""
 
 import dataclasses
-import inspect
 import os
 
 import numpy as np
@@ -12,6 +11,7 @@ from dragoman import cli
 from dragoman.data.raster import read_raster
 from dragoman.data.writing import write_raster
 from dragoman.errors import DataError, SettingsError
+from dragoman.settings import signature_parser
 from dragoman.translating import translate
 from dragoman.translating.options import Options
 
@@ -226,7 +226,7 @@ def test_the_list_of_bad_pictures_ends_somewhere(translator, pictures, bad, tmp_
 
 
 def test_the_command_has_every_option_with_its_default():
-    parameters = list(inspect.signature(cli.translate).parameters.values())
-    assert [one.name for one in parameters[:3]] == ["run", "source", "out"]
+    parser = signature_parser(cli.translate, "dragoman translate")
+    found = parser.parse_args(["a run", "in", "out"]).as_dict()
     wanted = {field.name: field.default for field in dataclasses.fields(Options)}
-    assert {one.name: one.default for one in parameters[3:]} == wanted
+    assert found == {"run": "a run", "source": "in", "out": "out"} | wanted

@@ -81,7 +81,7 @@ def mirrored(read: Read, box: Box, height: int, width: int) -> Tensor:
 
     The same as `read` of a picture that was padded as a translator pads it.
     """
-    y, x = _lines(box.y0, box.y1, height), _lines(box.x0, box.x1, width)
+    y, x = mirrored_lines(box.y0, box.y1, height), mirrored_lines(box.x0, box.x1, width)
     y0, x0 = int(y.min()), int(x.min())
     block = read(y0, int(y.max()) + 1, x0, int(x.max()) + 1)
     if box.y1 > height:
@@ -89,6 +89,7 @@ def mirrored(read: Read, box: Box, height: int, width: int) -> Tensor:
     return block[..., x - x0] if box.x1 > width else block
 
 
-def _lines(start: int, end: int, size: int) -> Tensor:
+def mirrored_lines(start: int, end: int, size: int) -> Tensor:
+    """Return which of `size` lines are seen from `start` to `end`, mirrored beyond the last."""
     place = torch.arange(start, end) % (2 * size)
     return torch.where(place < size, place, 2 * size - 1 - place)

@@ -24,6 +24,7 @@ Part = tuple[Box, Box]  # what the network sees, and of that the core
 Made = TypeVar("Made")
 
 LARGEST = 512  # px of a tile, unless it is set
+MOST_WHOLE = 16_000_000  # px of a picture that is run in one piece where tiles are not possible
 SMALLEST = 32  # px to which a tile is halved when memory runs out
 SAMPLE_SIDE = 64  # px of the squares that are measured for the fast norms,
 SAMPLE_STRIDES = 2  # or so many strides: at the innermost maps of a square borders must not prevail
@@ -79,6 +80,12 @@ class Passage:
         """What the system makes of the whole picture; None if tiles must be tried."""
         if self.tiler.reach is None and max(self.whole) > LARGEST:
             why = self.tiler.obstacle
+            height, width = self.size
+            if height * width > MOST_WHOLE:
+                raise DataError(
+                    f"{width} x {height} px are too many for one piece, and tiles are not possible "
+                    f"since the system {why}; make the picture smaller, or use --tile 0 to try"
+                )
             self.say(f"the picture is translated in one piece, since the system {why}")
         everything = Box(0, self.whole[0], 0, self.whole[1])
         with watching(self.system, steady_forwards(self.system, self.tiler.seed)) as self.place:
