@@ -1,6 +1,6 @@
 """Whether a system and a data set go together, said before anything is trained."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dragoman.errors import DataError, SettingsError
 from dragoman.system import System
@@ -9,10 +9,15 @@ if TYPE_CHECKING:
     from dragoman.data import Data
 
 
-def check_fits(system: str, kind: type[System], data: "Data") -> None:
-    """Raise DataError unless the data has all that the system learns from, and is sound."""
+def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> None:
+    """Raise DataError unless the data has all that the system learns from, and is sound.
+
+    settings: the system's own.
+    """
     has = [*data.domains, *data.layers, *(["label"] if data.label_sets else [])]
-    missing = [key for key in kind.needs if key not in has]
+    if any(domain.kind == "labels" for domain in data.domains.values()):
+        has.append("map")
+    missing = [key for key in kind.needed(settings) if key not in has]
     if missing:
         raise DataError(
             f"{system} needs '{missing[0]}' in its batches, {data.name} has {', '.join(has)}; "

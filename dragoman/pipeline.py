@@ -19,9 +19,8 @@ from dragoman import __version__
 from dragoman.checkpoint import write, write_text
 from dragoman.data.credits import credits_of
 from dragoman.engine import find_device
-from dragoman.errors import DataError, DragomanError
+from dragoman.errors import DataError, DragomanError, SettingsError
 from dragoman.report.card import model_card
-from dragoman.run import Run
 from dragoman.saved import generating, read_domain, read_system
 from dragoman.settings import own_values
 from dragoman.system import Batch, System
@@ -33,6 +32,8 @@ from dragoman.translating.kinds import Made, Picture, take, translate_taken
 
 if TYPE_CHECKING:
     from dragoman.data import Data
+
+APART = 1_000_003  # between the seeds of two answers
 
 
 class Translator:
@@ -46,6 +47,7 @@ class Translator:
         self.system, self.config = system.eval().requires_grad_(False), config
         self.source = read_domain(config["domains"].get(system.source))
         self.target = read_domain(config["domains"].get(system.target or system.source))
+        self.number = 0  # of the answer that it gives
         self._alone = threading.Lock()
         self._draws: list[bool] = []  # whether `generate` takes numbers of PyTorch's generator
         self.to(device)
@@ -109,6 +111,34 @@ class Translator:
 
         return translate_all(self, pictures, seed, batch, workers, bad, cutting(**how))
 
+    def answers(self, picture: Picture, count: int, seed: int = 0, **how: Any) -> list[Made]:
+        """Return so many different answers for one picture, each as calling would return it.
+
+        Raises SettingsError if the system cannot give that many.
+        """
+        return [self.answering(number)(picture, seed, **how) for number in range(count)]
+
+    def answering(self, number: int) -> "Translator":
+        """Another translator with the same weights, which gives answer `number` (from 0).
+
+        Systems with heads have so many answers; systems with noise draw another one for each.
+        Raises SettingsError if there is no such answer.
+        """
+        most = self.system.answers
+        if number < 0 or (most is not None and number >= most):
+            raise SettingsError(
+                f"{self.config['system']} as it was trained has "
+                + (f"{most} different answers" if most != 1 else "one answer")
+                + f" for a picture; ask for answer 0 to {(most or 1) - 1}, not {number}"
+            )
+        other = self.twin()
+        other.system.answer = other.number = number
+        return other
+
+    def _seed(self, seed: int) -> int:
+        """The seed of the noise of this translator's answer."""
+        return (seed + APART * self.number) % (1 << 63)
+
     def check(self, pictures: Tensor) -> None:
         """Raise DataError unless [B, C, H, W] is what the network reads, in [-1, 1]."""
         wanted = self.system.facts.channels[self.system.source]
@@ -134,6 +164,7 @@ class Translator:
         self.check(pictures)
         height, width = pictures.shape[2:]
         padded = pad(pictures.float(), self.system.stride, min(self.system.facts.size))
+        seed = self._seed(seed)
         with self._own_random(seed), steady_noise(self.system, seed):
             made = self.generate({self.system.source: padded})
         scale = made.shape[-1] // padded.shape[-1] or 1
@@ -160,10 +191,10 @@ class Translator:
         return None
 
     @torch.no_grad()
-    def generate(self, batch: Batch) -> Tensor:
+    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
         """The system's pictures for a batch, float32 on the CPU."""
         batch = {key: value.to(self.device) for key, value in batch.items()}
-        return self.system.generate(batch).float().cpu()
+        return self.system.generate(batch, controls).float().cpu()
 
     def cuts(self, size: tuple[int, int], cut: Cutting) -> bool:
         """True if a picture of that height and width is to be cut into tiles."""
@@ -190,6 +221,7 @@ class Translator:
         return None if reach is None else reach.scale
 
     def _tiler(self, cut: Cutting, seed: int) -> Tiler:
+        seed = self._seed(seed)
         key = (cut, seed)
         if key not in self._tilers:  # only the latest: a tiler is soon made again
             self._tilers = {key: Tiler(self.system, self.device, cut.settings, seed)}
@@ -245,9 +277,9 @@ def pad(pictures: Tensor, stride: int, least: int) -> Tensor:
 
 
 def save_translator(
-    run: Run, system: System, data: "Data", name: str, values: dict[str, Any]
+    folder: Path, system: System, data: "Data", name: str, values: dict[str, Any]
 ) -> None:
-    """Save what a run has learned so far as its translator; `system` is the one that generates."""
+    """Save what a run has learned so far as a translator; `system` is the one that generates."""
     own = own_values(type(system).Settings, values)
     config = {
         "library": "dragoman",
@@ -262,7 +294,7 @@ def save_translator(
     }
     translator = Translator.__new__(Translator)  # not moved, not frozen: training goes on
     translator.system, translator.config = system, json.loads(json.dumps(config))
-    translator.save(run.translator)
+    translator.save(folder)
 
 
 def load(folder: str | Path, device: str = "auto") -> Translator:

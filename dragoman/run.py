@@ -102,6 +102,11 @@ class Run:
         """The folder of the saved translator."""
         return self.folder / "translator"
 
+    @property
+    def stages(self) -> Path:
+        """The folder of the translators as the earlier stages left them, by name."""
+        return self.folder / "stages"
+
     def write_settings(self, system: str, values: dict[str, Any], note: str = "") -> None:
         """Write settings.yaml: the system and every knob's value."""
         import yaml

@@ -20,6 +20,7 @@ from dragoman.systems import find_system
 
 MOST_WEIGHTS = 1 << 30  # of a system that a file asks for; 4 GiB
 MOST_SIDE = 8192  # of the training pictures, as the setting `size` allows
+MOST_SCALE = 64
 _WRONG = (LookupError, ArithmeticError, TypeError, ValueError, AttributeError, RuntimeError)
 
 
@@ -125,7 +126,11 @@ def _facts(saved: dict[str, Any]) -> Facts:
         raise ValueError(f"pictures of {height} x {width} px")
     channels = {str(key): int(count) for key, count in saved["channels"].items()}
     sets = {str(name): int(count) for name, count in saved.get("label_sets", {}).items()}
-    return Facts(channels, (height, width), int(saved["labels"]), int(saved["images"]), sets)
+    scale = int(saved.get("scale", 1))
+    if not 1 <= scale <= MOST_SCALE:
+        raise ValueError(f"pictures made {scale} times as large")
+    labels, images = int(saved["labels"]), int(saved["images"])
+    return Facts(channels, (height, width), labels, images, sets, scale)
 
 
 def _check_state(system: System, path: Path) -> None:

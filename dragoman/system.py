@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+
+if TYPE_CHECKING:
+    from dragoman.metrics import Metric
 
 Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]  # weighted loss terms; their sum is what is minimised
@@ -28,9 +31,10 @@ class Facts:
     """What a system may know of its data before it sees a batch; saved with every translator.
 
     channels: of each batch key that holds pictures, such as {"a": 3, "b": 1}.
-    size: height and width of the training pictures in pixels.
+    size: height and width, in pixels, of the training pictures that `generate` reads.
     labels: number of classes in batch["label"] (0: none). images: number of training pictures.
     label_sets: number of classes by label set, in the order of batch["labels"].
+    scale: how many times larger the pictures to be made are (super-resolution).
     """
 
     channels: dict[str, int]
@@ -38,6 +42,7 @@ class Facts:
     labels: int = 0
     images: int = 0
     label_sets: dict[str, int] = field(default_factory=dict)
+    scale: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,18 +83,48 @@ class System(nn.Module):
     pairs: ClassVar[bool] = True  # whether a and b of a batch must belong together
     source: ClassVar[str] = "a"  # the batch key that `generate` reads
     target: ClassVar[str | None] = "b"  # the batch key that `generate` should reproduce, if any
+    answer: int = 0  # which of its `answers` it gives where `generate` is not told
 
     def __init__(self, settings: Any, facts: Facts) -> None:
         super().__init__()
         self.settings, self.facts = settings, facts
+
+    @classmethod
+    def needed(cls, settings: Any) -> tuple[str, ...]:
+        """Batch keys without which it cannot train with these settings."""
+        return cls.needs
+
+    def check(self) -> None:
+        """Raise if something is missing that training alone needs, such as a user's weights."""
 
     def stages(self, steps: int) -> list[Stage]:
         """Divide a budget of `steps` into stages of training."""
         raise NotImplementedError
 
     def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
-        """What a user calls: the pictures made for a batch, [B, C, H, W] in [-1, 1]."""
+        """What a user calls: the pictures made for a batch, [B, C, H, W] in [-1, 1].
+
+        controls: {"answer": n} asks for answer number n of the `answers` it can give. Noise comes
+        from torch's default generator, which callers seed anew for each answer.
+        """
         raise NotImplementedError
+
+    def chosen(self, controls: dict[str, Any] | None) -> int:
+        """The number of the answer that `generate` is to give."""
+        return int((controls or {}).get("answer", self.answer))
+
+    def given(self, batch: Batch) -> Tensor:
+        """What `generate` goes by, as pictures of the source domain to be shown."""
+        return batch[self.source]
+
+    @property
+    def answers(self) -> int | None:
+        """How many different pictures it can make of one input; None: as many as one likes."""
+        return 1
+
+    def measures(self) -> "list[Metric]":
+        """Further measures by which it is judged, besides those of every system."""
+        return []
 
     def share(self, batch: Batch, progress: Progress) -> Any:
         """Compute once what several turns of one step need; at most one turn may learn through it.

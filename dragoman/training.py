@@ -81,9 +81,10 @@ def train(system: str, *, arguments: list[str] | None = None, **settings: Any) -
     find_device(values["device"])
     data = open_data(build(DataSettings, values))
     kind = find_system(system)
-    check_fits(system, kind, data)
     own = build(kind.Settings, values)
+    check_fits(system, kind, own, data)
     made = kind(own, data.facts)  # a system that cannot be made says so before a folder exists
+    made.check()
     check_shapes(system, made, data)
     run = Run(processes.from_first(_new_folder(system, data, values)))
     return Trainer(run, system, values, data).train()
@@ -101,7 +102,8 @@ def resume(folder: str | Path, steps: int | None = None) -> Run:
     if steps is not None:
         values |= {"steps": steps, "minutes": None}
     data = open_data(build(DataSettings, values))
-    check_fits(system, find_system(system), data)
+    kind = find_system(system)
+    check_fits(system, kind, build(kind.Settings, values), data)
     return Trainer(run, system, values, data).train()
 
 
@@ -286,6 +288,7 @@ class Trainer:
             with self.journal.pause():
                 if self.main and (last or done % self.sample_every == 0):
                     self._sample(done)
+                self._keep_stage(done)
                 if last or stop or done % self.checkpoint_every == 0:
                     self._checkpoint(done, judge=last or done % self.checkpoint_every == 0)
             if stop:
@@ -299,11 +302,12 @@ class Trainer:
         batch = self.engine.to_device(self.data.rows(split, chosen))
         with self.engine.generating(self.how.seed) as system, self.engine.precision():
             made = system.generate(batch).float().cpu()
+            given = system.given(batch).cpu() if system.source in batch else None
         source, target = system.source, system.target or system.source
         save_samples(
             self.run.folder,
             step,
-            self.data.show(source, batch[source].cpu()) if source in batch else None,
+            None if given is None else self.data.show(source, given),
             self.data.show(target, made.clamp(-1, 1)),
             self.data.show(target, batch[target].cpu()) if system.target in batch else None,
             split=split,
@@ -328,9 +332,19 @@ class Trainer:
             self.journal.flush()
             if better:  # before the checkpoint that says so: a kill in between loses neither
                 with self.engine.generating() as system:
-                    save_translator(self.run, system, self.data, self.name, self.values)
+                    self._save_translator(self.run.translator, system)
             whole = {"engine": state, "best": self.best, "data": self.data.digest}
             self.run.save_checkpoint(step, whole, self.settings.keep)
+
+    def _save_translator(self, folder: Path, system: System) -> None:
+        save_translator(folder, system, self.data, self.name, self.values)
+
+    def _keep_stage(self, done: int) -> None:
+        """Keep what a stage has learned, unless it is the last, whose translator is the run's."""
+        stage = self.engine.stages[self.engine.stage]
+        if self.main and self.engine.step == stage.steps and done < self.engine.steps:
+            with self.engine.generating() as system:
+                self._save_translator(self.run.stages / stage.name, system)
 
     def _better(self, step: int, scores: dict[str, float] | None) -> bool:
         """Note the step if it is the best so far by LPIPS, or by L1 where that cannot be had."""

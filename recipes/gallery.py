@@ -1,34 +1,71 @@
-"""Paint a sheet of a run's test pictures: inputs, what its translator makes of them, the truth.
+"""Paint a sheet of a run's test pictures: inputs, what its translators make of them, the truth.
 
-python recipes/gallery.py RUN OUT.png [--rows 6] [--blocks 2]
+python recipes/gallery.py RUN OUT.png [--rows 6] [--blocks 2] [--answers 3] [--stages]
+    [--beside NAME=RUN ...]
+
+Systems with several answers show as many as asked for; --stages shows what earlier stages of the
+run had learned; --beside what other runs on the same data make of the same pictures.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 import dragoman
-from dragoman.data import open_data
+from dragoman.data import Data, open_data
 from dragoman.data.settings import DataSettings
+from dragoman.pipeline import Translator
 from dragoman.report.sheet import sheet
 from dragoman.run import Run
 from dragoman.settings import build
+from dragoman.system import Batch
 
 
-def gallery(folder: Path, rows: int, blocks: int) -> Image.Image:
-    """A sheet of rows * blocks pictures spread evenly over the test split, not chosen by eye."""
+def made_of(translator: Translator, batch: Batch, number: int) -> Tensor:
+    """Answer `number` of a translator for a batch, by a seed of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(number)
+        return translator.generate(batch, {"answer": number})
+
+
+def columns(
+    folder: Path, batch: Batch, data: Data, answers: int, stages: bool, beside: dict[str, Path]
+) -> dict[str, np.ndarray]:
+    """The columns of the sheet, uint8 [N, H, W, 3]."""
     translator = dragoman.load(folder)
+    system = translator.system
+    target = system.target or system.source
+    shown = {"input": data.show(system.source, system.given(batch).cpu())}
+    for path in sorted((folder / "stages").glob("*")) if stages else ():
+        made = made_of(dragoman.load(path), batch, 0)
+        shown[f"after {path.name}"] = data.show(target, made.clamp(-1, 1))
+    for name, other in beside.items():
+        shown[name] = data.show(target, made_of(dragoman.load(other), batch, 0).clamp(-1, 1))
+    for number in range(answers):
+        name = translator.config["system"] + (f" {number + 1}" if answers > 1 else "")
+        shown[name] = data.show(target, made_of(translator, batch, number).clamp(-1, 1))
+    if target in batch:
+        shown["truth"] = data.show(target, batch[target])
+    return shown
+
+
+def gallery(
+    folder: Path,
+    rows: int,
+    blocks: int,
+    answers: int = 1,
+    stages: bool = False,
+    beside: dict[str, Path] | None = None,
+) -> Image.Image:
+    """A sheet of rows * blocks pictures spread evenly over the test split, not chosen by eye."""
     data = open_data(build(DataSettings, Run.open(folder).settings))
     count = data.counts["test"]
-    chosen = [i * count // (rows * blocks) for i in range(rows * blocks)]
-    batch = data.rows("test", chosen)
-    shown = {
-        "input": data.show("a", batch["a"]),
-        "dragoman": data.show("b", translator.translate(batch["a"])),
-        "truth": data.show("b", batch["b"]),
-    }
+    batch = data.rows("test", [i * count // (rows * blocks) for i in range(rows * blocks)])
+    shown = columns(folder, batch, data, answers, stages, beside or {})
     sheets = [
         np.asarray(sheet({name: stack[at : at + rows] for name, stack in shown.items()}))
         for at in range(0, rows * blocks, rows)
@@ -45,8 +82,20 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--answers", type=int, default=1)
+    parser.add_argument("--stages", action="store_true")
+    parser.add_argument("--beside", nargs="*", default=[], metavar="NAME=RUN")
     arguments = parser.parse_args()
-    gallery(arguments.run, arguments.rows, arguments.blocks).save(arguments.out)
+    beside = {name: Path(run) for name, run in (text.split("=", 1) for text in arguments.beside)}
+    made = gallery(
+        arguments.run,
+        arguments.rows,
+        arguments.blocks,
+        arguments.answers,
+        arguments.stages,
+        beside,
+    )
+    made.save(arguments.out)
 
 
 if __name__ == "__main__":

@@ -5,20 +5,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dragoman.settings import build
 from dragoman.system import Facts
 from dragoman.systems import find_system
 
-FACTS = Facts(channels={"a": 3, "b": 3}, size=(32, 32), images=64)
-SMALL = {"width": 4, "discriminator_width": 4, "patch": 16}  # knobs that a system may lack
+KEYS = ("a", "b", "image", "low", "high")  # of pictures; high is twice as large as the others
+FACTS = Facts(channels=dict.fromkeys(KEYS, 3), size=(32, 32), labels=3, images=64)
+LARGER = Facts(channels=dict.fromkeys(KEYS, 3), size=(32, 32), labels=3, images=64, scale=2)
+# Knobs that a system may lack, small enough for tests.
+SMALL = {
+    "width": 4,
+    "discriminator_width": 4,
+    "patch": 16,
+}
 
 
-def make(name: str, seed: int = 0, facts: Facts = FACTS, **over: Any) -> Any:
+def make(name: str, seed: int = 0, facts: Facts | None = None, **over: Any) -> Any:
     """A small system with the seed's weights."""
     torch.manual_seed(seed)
     kind = find_system(name)
-    return kind(build(kind.Settings, SMALL | over), facts)
+    return kind(build(kind.Settings, SMALL | over), facts or facts_of(name))
+
+
+def facts_of(name: str) -> Facts:
+    """Facts of the synthetic data as that system sees them."""
+    return LARGER if "high" in find_system(name).needs else FACTS
 
 
 def batches(start: int = 0, batch: int = 4, **overrides: int) -> Iterator[dict[str, Tensor]]:
@@ -34,5 +47,13 @@ def picture_batch(number: int, batch: int = 4, size: int = 32) -> dict[str, Tens
     generator = torch.Generator().manual_seed(number)
     a = torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
     b = (a.flip(1) * 0.5 + 0.1).clamp(-1, 1)
+    high = torch.rand(batch, 3, 2 * size, 2 * size, generator=generator) * 2 - 1
     index = torch.arange(batch) + number * batch
-    return {"a": a, "b": b, "index": index, "label": index % 3}
+    pictures = {"a": a, "b": b, "image": b, "low": functional.avg_pool2d(high, 2), "high": high}
+    regions = torch.arange(size) // 8
+    numbers = {
+        "map": a.argmax(1),
+        "instance": (regions[:, None] + 100 * regions).expand(batch, -1, -1),
+        "mask": torch.zeros(batch, 1, size, size).index_fill(3, torch.arange(size // 2), 1.0),
+    }
+    return {**pictures, **numbers, "index": index, "label": index % 3}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_checks import losses, networks, perceptual, training
+from golden_checks import context, crn, losses, networks, perceptual, pix2pixhd, spade, sr, training
 from golden_checks.fixture import Fixture, Unsupported
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +31,16 @@ CHECKS = {  # by family and official class
     ("sr", "ESRGANModel (relativistic average losses)"): losses.check_sr_relativistic,
     ("spade", "GANLoss / KLDLoss"): losses.check_spade_losses,
     ("lpips", "LPIPS"): perceptual.check_lpips,
+}
+FAMILIES = {
+    "context": context,
+    "crn": crn,
+    "pix2pixhd": pix2pixhd,
+    "spade": spade,
+    "sr": sr,
+}
+CHECKS |= {
+    (name, k): check for name, family in FAMILIES.items() for k, check in family.CHECKS.items()
 }
 
 

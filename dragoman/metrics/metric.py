@@ -1,6 +1,6 @@
 """What a measure is, and how the pictures it compares are brought to one form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,21 @@ class Metric:
     better: Literal["low", "high"]
     measure: Callable[[Tensor, Tensor], Tensor]
     protocol: str
+
+    def of(self, fake: Tensor, real: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The measure of each picture of a batch, [B]."""
+        return self.measure(fake, real)
+
+
+@dataclass(frozen=True)
+class BatchMetric(Metric):
+    """A measure that must also see the batch of which the pictures were made: its mask, say."""
+
+    measure: Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]  # ty: ignore
+
+    def of(self, fake: Tensor, real: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The measure of each picture of a batch, [B]."""
+        return self.measure(fake, real, batch)
 
 
 def unit_range(fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

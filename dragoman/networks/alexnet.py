@@ -13,7 +13,8 @@ SMALLEST = 31  # px: a smaller side leaves nothing for the second pooling
 RELUS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 
 
-def _layers() -> Layers:
+def layers() -> Layers:
+    """The layers by name, without values."""
     with torch.device("meta"):
         return [
             ("conv1", nn.Conv2d(3, 64, 11, stride=4, padding=2)),
@@ -44,4 +45,4 @@ class AlexNet(FrozenFeatures):
         taps: Sequence[str] = RELUS,
         weights: Path | Mapping[str, Tensor] = FOLDER / "alexnet_features.safetensors",
     ) -> None:
-        super().__init__(_layers(), taps, weights)
+        super().__init__(layers(), taps, weights)

@@ -100,3 +100,9 @@ def set_at_test(network: nn.Module, how: AtTest, training: bool) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             module.training = training or how == "train"
             module.track_running_stats = training or how != "train"
+
+
+def answers_of(network: nn.Module, how: AtTest) -> int | None:
+    """How many different pictures the generator makes of one: None, as many as wanted, or 1."""
+    drops = any(isinstance(module, nn.Dropout) for module in network.modules())
+    return None if drops and how != "eval" else 1

@@ -15,20 +15,23 @@ DEPTHS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 LPIPS_RELUS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
 
-def _layers(depth: int, width: int, average: bool, pools: Sequence[int]) -> Layers:
-    layers: Layers = []
+def layers(
+    depth: int, width: int = 64, average: bool = False, pools: Sequence[int] = (1, 2, 3, 4, 5)
+) -> Layers:
+    """The layers by name, without values."""
+    made: Layers = []
     channels = 3
     with torch.device("meta"):
         for block, convolutions in enumerate(DEPTHS[depth], start=1):
             wide = width * min(2 ** (block - 1), 8)
             for number in range(1, convolutions + 1):
-                layers.append((f"conv{block}_{number}", nn.Conv2d(channels, wide, 3, padding=1)))
-                layers.append((f"relu{block}_{number}", nn.ReLU()))
+                made.append((f"conv{block}_{number}", nn.Conv2d(channels, wide, 3, padding=1)))
+                made.append((f"relu{block}_{number}", nn.ReLU()))
                 channels = wide
             pool = nn.AvgPool2d(2) if average else nn.MaxPool2d(2)
             # a place holder where no pooling is wanted keeps torchvision's numbers
-            layers.append((f"pool{block}", pool if block in pools else nn.Identity()))
-    return layers
+            made.append((f"pool{block}", pool if block in pools else nn.Identity()))
+    return made
 
 
 class VGG(FrozenFeatures):
@@ -52,15 +55,15 @@ class VGG(FrozenFeatures):
     ) -> None:
         if weights is None or (isinstance(weights, Path) and not weights.is_file()):
             raise FileError(missing(weights, depth))
-        super().__init__(_layers(depth, width, pooling == "average", pools), taps, weights)
+        super().__init__(layers(depth, width, pooling == "average", pools), taps, weights)
 
 
 def missing(file: Path | None, depth: int) -> str:
     """Say where VGG weights are to be had and what to type."""
     found = f"there is no file '{file}'" if file else "no file was given"
     return (
-        f"VGG{depth} needs its ImageNet weights as safetensors, but {found}; get them with "
+        f"VGG{depth} needs its ImageNet weights, but {found}; get them with "
         f"`hf download timm/vgg{depth}.tv_in1k model.safetensors --local-dir vgg{depth}` and name "
-        f"the file vgg{depth}/model.safetensors, or save torchvision's "
-        f"`vgg{depth}(weights='IMAGENET1K_V1').state_dict()` with safetensors.torch.save_file"
+        f"the file vgg{depth}/model.safetensors, or name torchvision's own "
+        f"(its `vgg{depth}(weights='IMAGENET1K_V1').state_dict()` as .pth)"
     )

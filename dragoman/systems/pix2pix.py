@@ -19,6 +19,7 @@ from dragoman.losses.penalties import gradient_penalty
 from dragoman.networks.blocks import Norm, initialise
 from dragoman.networks.generator import (
     GeneratorSettings,
+    answers_of,
     build_generator,
     make_pictures,
     set_at_test,
@@ -157,3 +158,7 @@ class Pix2Pix(System):
     @property
     def stride(self) -> int:
         return self.generator.stride
+
+    @property
+    def answers(self) -> int | None:
+        return answers_of(self.generator, self.settings.at_test)

@@ -9,6 +9,7 @@ from torch.optim import Adam, Optimizer
 from dragoman.losses.distances import l1, l2
 from dragoman.networks.generator import (
     GeneratorSettings,
+    answers_of,
     build_generator,
     make_pictures,
     set_at_test,
@@ -65,3 +66,7 @@ class Regression(System):
     @property
     def stride(self) -> int:
         return self.generator.stride
+
+    @property
+    def answers(self) -> int | None:
+        return answers_of(self.generator, self.settings.at_test)

@@ -56,11 +56,25 @@ def translate(
     _ = chosen.part  # refused before anything is looked for
     pictures = find(str(source), Path(out))
     translator = run if isinstance(run, Translator) else load(run, chosen.device)
-    plan = make_plan(pictures, str(out), chosen, translator.target)
-    job = _Job(translator, pictures, plan, chosen, str(out))
-    with listening(job):
-        job.go()
-    return job.told()
+    jobs = [
+        _Job(
+            one, pictures, make_plan(pictures, str(out), chosen, one.target, tag), chosen, str(out)
+        )
+        for one, tag in _answering(translator, chosen.answers)
+    ]
+    told = []
+    for job in jobs:
+        with listening(job):
+            job.go()
+        told.append(job.told())
+    return "\n".join(told)
+
+
+def _answering(translator: Translator, count: int) -> list[tuple[Translator, str]]:
+    """A translator for each wanted answer, and what its files are called besides."""
+    if count == 1:
+        return [(translator, "")]
+    return [(translator.answering(number), f"_{number + 1}") for number in range(count)]
 
 
 @dataclass

@@ -18,6 +18,13 @@ class Options:
     """How files are read, translated and written; None leaves a choice to the library."""
 
     seed: int = knob(0, "of the system's noise")
+    answers: int = knob(
+        1,
+        "different pictures for each input, written as NAME_1, NAME_2 ...; for systems with "
+        "heads or noise",
+        1,
+        1000,
+    )
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
     tile: int | None = knob(
         None,

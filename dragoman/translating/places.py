@@ -28,14 +28,17 @@ class Plan:
     skipped: int
 
 
-def make_plan(pictures: Pictures, out: str, options: Options, domain: Domain) -> Plan:
+def make_plan(
+    pictures: Pictures, out: str, options: Options, domain: Domain, tag: str = ""
+) -> Plan:
     """Settle everything that can be settled before a picture is read.
 
-    domain: of what is written. A picture is there already if its file exists and no input of it
-    is newer. Raises DataError if two pictures would become one file, or an input be overwritten.
+    domain: of what is written. tag: follows every name. A picture is there already if its file
+    exists and no input of it is newer. Raises DataError if two pictures would become one file, or
+    an input be overwritten.
     """
     number, count = options.part
-    places = _places(pictures, out, options, domain)
+    places = [_tagged(place, tag) for place in _places(pictures, out, options, domain)]
     _refuse_twins(pictures, places)
     mine = range(number, len(pictures), count)
     there = {index: found for index in mine if (found := _stat(places[index])) is not None}
@@ -69,6 +72,11 @@ def _places(pictures: Pictures, out: str, options: Options, domain: Domain) -> l
             endings[own] = options.suffix or fitting_suffix(own, domain)
         found.append(os.path.join(out, stem + endings[own]))
     return found
+
+
+def _tagged(place: str, tag: str) -> str:
+    stem, ending = os.path.splitext(place)
+    return stem + tag + ending
 
 
 def _is_folder(out: str, pictures: Pictures) -> bool:

@@ -1,0 +1,7 @@
+"""Checks of the pix2pixhd fixtures, by official class."""
+
+from collections.abc import Callable
+
+from golden_checks.fixture import Fixture
+
+CHECKS: dict[str, Callable[[Fixture], None]] = {}

@@ -1,0 +1,90 @@
+"""Several answers for one picture: in Python, in files, and what a finished stage leaves."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from synthetic import make
+
+import dragoman
+from dragoman.errors import SettingsError
+from dragoman.pipeline import Translator, load
+from dragoman.system import Stage
+from dragoman.systems.pix2pix import Pix2Pix
+from dragoman.translating import translate
+
+PHOTO = {"name": "photo", "kind": "photo", "channels": 3}
+
+
+def translator(**over) -> Translator:
+    """A pix2pix whose generator has dropout, unless said otherwise."""
+    system = make("pix2pix", generator="resnet", blocks=1, **over)
+    return Translator(system, {"system": "pix2pix", "domains": {"a": PHOTO, "b": PHOTO}}, "cpu")
+
+
+def picture(side: int = 40) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+
+
+def test_answers_differ_and_the_seed_brings_them_back():
+    one = translator()
+    first, second = one.answers(picture(), 2), one.answers(picture(), 2)
+    assert not np.array_equal(first[0], first[1])
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not np.array_equal(first[1], one.answers(picture(), 2, seed=1)[1])
+
+
+def test_the_first_answer_is_what_calling_returns():
+    one = translator()
+    assert np.array_equal(one.answers(picture(), 1)[0], one(picture()))
+
+
+def test_answers_in_tiles_equal_answers_in_one_piece():
+    one = translator(norm="none").answering(1)
+    whole, tiles = one(picture(96)), one(picture(96), tile=32)
+    assert np.abs(whole.astype(int) - tiles).max() <= 1
+
+
+def test_answers_that_there_are_not():
+    fixed = translator(at_test="eval")
+    assert fixed.system.answers == 1
+    with pytest.raises(SettingsError, match="pix2pix as it was trained has one answer"):
+        fixed.answers(picture(), 2)
+    with pytest.raises(SettingsError, match="ask for answer"):
+        translator().answering(-1)
+
+
+def test_files_of_answers(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "in.png")
+    one = translator()
+    told = translate(one, tmp_path / "in.png", tmp_path / "out.png", answers=3)
+    assert told.splitlines() == [f"wrote {tmp_path / f'out_{n}.png'}" for n in (1, 2, 3)]
+    expected = one.answers(picture(), 3)
+    for number in range(3):
+        made = np.asarray(Image.open(tmp_path / f"out_{number + 1}.png"))
+        assert np.array_equal(made, expected[number])
+
+
+def test_folders_of_answers(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("x", "y"):
+        Image.fromarray(picture()).save(tmp_path / "in" / f"{name}.png")
+    translate(translator(), tmp_path / "in", tmp_path / "out", answers=2)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["x_1.png", "x_2.png", "y_1.png", "y_2.png"]
+
+
+def test_every_finished_stage_but_the_last_leaves_its_translator(tiny, tmp_path, monkeypatch):
+    whole = Pix2Pix.stages
+
+    def two_stages(self, steps):
+        turns = whole(self, steps)[0].turns
+        return [Stage("early", 2, turns), Stage("late", steps - 2, turns)]
+
+    monkeypatch.setattr(Pix2Pix, "stages", two_stages)
+    run = dragoman.train("pix2pix", folder=tmp_path / "run", steps=4, average=0.0, **tiny)
+    assert [path.name for path in run.stages.iterdir()] == ["early"]
+    early, late = load(run.stages / "early", "cpu"), load(run.folder, "cpu")
+    weights = zip(early.system.parameters(), late.system.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in weights)
+    assert early(picture()).shape == (40, 40, 3)
