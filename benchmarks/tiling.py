@@ -2,8 +2,9 @@
 
 python benchmarks/tiling.py [--translator RUN] [--side 1024] [--tile 256]
 
-The picture is a crop of the Earth's relief. Rows are Markdown: greatest and mean difference to the
-untiled result in levels of 255. Without --translator three networks with random weights are taken.
+RUN may enlarge pictures. The picture is a crop of the Earth's relief. Rows are Markdown: greatest
+and mean difference to the untiled result in levels of 255. Without --translator three networks
+with random weights are taken.
 """
 
 import argparse
@@ -57,20 +58,24 @@ def untiled(system: System, picture: Tensor) -> Tensor:
     """The picture in one piece."""
     height, width = picture.shape[2:]
     with steady_noise(system, 0):
-        made = system.generate({"a": pad(picture, system.stride, min(system.facts.size))})
-    return made[..., :height, :width].float()
+        padded = pad(picture, system.stride, min(system.facts.size))
+        made = system.generate({system.source: padded})
+    scale = system.facts.scale
+    return made[..., : height * scale, : width * scale].float()
 
 
 def tiled(system: System, picture: Tensor, settings: TileSettings) -> tuple[Tensor, float]:
     """The picture in tiles, and the seconds that took."""
-    made = torch.empty_like(picture)
+    height, width = picture.shape[2:]
+    scale, channels = system.facts.scale, system.facts.channels[system.target or system.source]
+    made = torch.empty(1, channels, height * scale, width * scale)
 
     def write(y: int, x: int, part: Tensor) -> None:
         made[..., y : y + part.shape[2], x : x + part.shape[3]] = part
 
     began = time.perf_counter()
     Tiler(system, find_device("cpu"), settings).run(
-        lambda y0, y1, x0, x1: picture[..., y0:y1, x0:x1], write, *picture.shape[2:]
+        lambda y0, y1, x0, x1: picture[..., y0:y1, x0:x1], write, height, width
     )
     return made, time.perf_counter() - began
 

@@ -9,7 +9,15 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, conv2d, pad, unfold
+from torch.nn.functional import (
+    adaptive_avg_pool2d,
+    conv2d,
+    interpolate,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
 
 from dragoman.system import Batch
 
@@ -51,7 +59,8 @@ class Linear:
         """`pixels` is how many there are to learn from; they are thinned to keep to EFFORT."""
         self.inputs = channels * SIDE**2 + 1
         self.channels, self.outputs = channels, outputs
-        self.every = max(1, math.ceil(math.sqrt(pixels * self.inputs**2 / EFFORT)))
+        most = max(self.inputs, outputs)
+        self.every = max(1, math.ceil(math.sqrt(pixels * most**2 / EFFORT)))
         rows = self.inputs + outputs
         self.moments = torch.zeros(rows, rows, dtype=torch.float64)
 
@@ -105,26 +114,40 @@ class Baselines:
     linear: tuple[Tensor, Tensor] | None  # kernel and bias
     nearest: list[int] | None  # number of the nearest training picture of each picture
     fetch: Callable[[list[int]], Tensor]  # training targets by number
+    scale: int = 1  # how many times larger targets are than sources
 
     def paint(self, source: Tensor, start: int) -> dict[str, Tensor]:
         """Return {name: pictures [B, C, H, W]} for pictures `start`, `start` + 1, ... of the split.
 
         "constant": the mean colour of the training targets. "input": the source itself, where
         its channels and size are those of the target. "nearest": the target of the training
-        picture nearest to the source. "linear": regression on 5x5 patches of the source. What
-        makes no sense for the data is left out.
+        picture nearest to the source. "linear": regression on 5x5 patches of the source. Where
+        targets are a whole number of times larger (super-resolution), instead of "input" and
+        "nearest": "bicubic", the source enlarged, and "repeated", each of its pixels a square.
+        What makes no sense for the data is left out.
         """
-        count = len(source)
+        count, source = len(source), source.float()
         pictures = {"constant": self.mean[None, :, None, None].expand(count, *self.shape)}
-        same_size = source.shape[-2:] == self.shape[-2:]
-        if same_size and source.shape[1] in (1, self.shape[0]):
-            pictures["input"] = source.float().expand(count, *self.shape)
+        if source.shape[1] in (1, self.shape[0]):
+            pictures |= self._copied(source.expand(count, self.shape[0], -1, -1))
         if self.nearest is not None:
             pictures["nearest"] = self.fetch(self.nearest[start : start + count]).float()
         if self.linear is not None:
             kernel, bias = self.linear
-            pictures["linear"] = conv2d(_mirrored(source.float()), kernel, bias).clamp(-1, 1)
+            made = conv2d(_mirrored(source), kernel, bias).clamp(-1, 1)
+            pictures["linear"] = pixel_shuffle(made, self.scale)
         return pictures
+
+    def _copied(self, source: Tensor) -> dict[str, Tensor]:
+        """What needs no learning, from sources with the targets' channels."""
+        height, width = self.shape[-2:]
+        if source.shape[-2:] == (height, width):
+            return {"input": source}
+        if self.scale == 1:
+            return {}
+        smooth = interpolate(source, (height, width), mode="bicubic", align_corners=False)
+        repeated = interpolate(source, (height, width), mode="nearest")
+        return {"bicubic": smooth.clamp(-1, 1), "repeated": repeated}
 
 
 def learn(data: Data, source: str = "a", target: str = "b", split: str = "test") -> Baselines:
@@ -134,20 +157,20 @@ def learn(data: Data, source: str = "a", target: str = "b", split: str = "test")
     partners has neither nearest nor linear. Raises DataError.
     """
     paired = data.partners("train")
-    linear, nearest, shape = None, None, ()
+    first = data.rows("train", [0])
+    shape, scale = tuple(first[target].shape[1:]), _scale(first[source], first[target])
+    linear = _linear(data, first[source], first[target], scale) if paired else None
+    nearest = None
     total, pixels = torch.zeros((), dtype=torch.float64), 0
-    if paired:
+    if paired and scale == 1:
         sources = [_thumbnails(batch[source]) for batch in data.split(split)]
         nearest = Nearest(torch.cat(sources))
     for batch in data.split("train"):
         one, other = batch[source].float(), batch[target].float()
-        if not shape:
-            shape = tuple(other.shape[1:])
-            linear = _linear(data, one, other) if paired else None
         total = total + other.double().sum((0, 2, 3))
         pixels += other[:, 0].numel()
         if linear:
-            linear.add(one, other)
+            linear.add(one, pixel_unshuffle(other, scale))
         if nearest:
             nearest.add(one)
     return Baselines(
@@ -156,6 +179,7 @@ def learn(data: Data, source: str = "a", target: str = "b", split: str = "test")
         linear.solve() if linear else None,
         nearest.numbers.tolist() if nearest else None,
         lambda numbers: data.rows("train", numbers)[target],
+        scale,
     )
 
 
@@ -176,12 +200,20 @@ def baselines(
     return {name: torch.cat(parts) for name, parts in painted.items()}
 
 
-def _linear(data: Data, source: Tensor, target: Tensor) -> Linear | None:
-    """None if source and target differ in size, or are too small to be mirrored."""
-    if source.shape[-2:] != target.shape[-2:] or min(source.shape[-2:]) <= SIDE // 2:
+def _scale(source: Tensor, target: Tensor) -> int:
+    """How many times larger targets are than sources; 1 if that is no whole number."""
+    height, width = source.shape[-2:]
+    scale = target.shape[-2] // height
+    return scale if scale and target.shape[-2:] == (height * scale, width * scale) else 1
+
+
+def _linear(data: Data, source: Tensor, target: Tensor, scale: int) -> Linear | None:
+    """None if sizes differ by no whole factor, or sources are too small to be mirrored."""
+    height, width = source.shape[-2:]
+    if target.shape[-2:] != (height * scale, width * scale) or min(height, width) <= SIDE // 2:
         return None
-    pixels = data.counts["train"] * target[0, 0].numel()
-    return Linear(source.shape[1], target.shape[1], pixels)
+    pixels = data.counts["train"] * source[0, 0].numel()
+    return Linear(source.shape[1], target.shape[1] * scale**2, pixels)
 
 
 def _mirrored(pictures: Tensor) -> Tensor:

@@ -35,18 +35,57 @@ def resume(run: str, steps: int | None = None) -> None:
     _conclude(resume(run, steps))
 
 
-def evaluate(run: str, split: str = "test", device: str = "auto") -> None:
+def evaluate(run: str, split: str = "test", device: str = "auto", stage: str | None = None) -> None:
     """Score a run beside the baselines and write scores.json.
 
     Args:
         run: the run folder
         split: train, val or test
         device: auto, cpu, cuda or cuda:N
+        stage: score what this stage of training had made of it instead, such as psnr
     """
     from dragoman.evaluation import evaluate
     from dragoman.judge import table
 
-    print(table(evaluate(run, split, device=device)))
+    print(table(evaluate(run, split, device=device, stage=stage)))
+
+
+def interpolate(
+    runs: list[str],
+    alpha: float | None = None,
+    out: str | None = None,
+    table: bool = False,
+    alphas: str | None = None,
+    split: str = "test",
+    device: str = "auto",
+) -> None:
+    """Mix two networks: dragoman interpolate RUN --alpha 0.8 --out FOLDER
+
+    One RUN of two stages is mixed with what its first stage left; or give PSNR_RUN GAN_RUN. What
+    is written loads as any translator.
+
+    Args:
+        runs: a run with stages, or two runs or translators
+        alpha: the share of the second in every weight, from 0 to 1
+        out: the folder to write
+        table: judge networks between the two and print a table
+        alphas: those of the table, as 0,0.5,1; default: in steps of 0.2
+        split: of the table: train, val or test
+        device: auto, cpu, cuda or cuda:N
+    """
+    from dragoman import interpolation
+
+    if len(runs) > 2:
+        raise SettingsError(f"name one run or two, not {len(runs)}")
+    if (alpha is None) != (out is None) or (alpha is None and not (table or alphas)):
+        raise SettingsError("give --alpha and --out for a translator, or --table true for scores")
+    first, second = runs[0], runs[1] if len(runs) > 1 else None
+    if table or alphas:
+        chosen = interpolation.parse_alphas(alphas) if alphas else interpolation.ALPHAS
+        print(interpolation.judge_run(first, second, chosen, split, device))
+    if alpha is not None and out is not None:
+        made = interpolation.interpolate(*interpolation.ends(first, second, device), alpha=alpha)
+        print(f"wrote {made.save(out)}")
 
 
 def report(run: str) -> None:
@@ -196,6 +235,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "resume": resume,
     "evaluate": evaluate,
+    "interpolate": interpolate,
     "report": report,
     "translate": translate,
     "datasets": datasets,
@@ -269,7 +309,7 @@ def _train(arguments: list[str]) -> None:
 def _usage() -> str:
     lines = ["usage: dragoman COMMAND ...", "", "commands:"]
     for name, command in COMMANDS.items():
-        lines.append(f"  {name:11s}{(command.__doc__ or '').strip().splitlines()[0]}")
+        lines.append(f"  {name:12s}{(command.__doc__ or '').strip().splitlines()[0]}")
     lines += ["", "'dragoman COMMAND --help' says more"]
     return "\n".join(lines)
 

@@ -254,9 +254,9 @@ class Engine:
 
     @torch.no_grad()
     def _move_average(self) -> None:
-        decay, done = self.settings.average, self.done
-        if self.settings.average_warmup:
-            decay = min(decay, (1 + done) / (10 + done))
+        decay, taken = self.settings.average, self.step  # of this stage: what begins now to learn
+        if self.settings.average_warmup:  # would else be held back by all the steps before
+            decay = min(decay, (1 + taken) / (10 + taken))
         for _, mean, network in self._averaged_pairs():
             ours, theirs = list(mean.parameters()), list(network.parameters())
             torch._foreach_lerp_(ours, theirs, 1 - decay)  # ty: ignore

@@ -9,15 +9,17 @@ from torch import Tensor
 
 from dragoman.data import open_data
 from dragoman.data.settings import DataSettings
-from dragoman.errors import DataError
-from dragoman.judge import judge
-from dragoman.metrics import METRICS
+from dragoman.errors import DataError, FileError, did_you_mean
+from dragoman.judge import Judged, judge_all
+from dragoman.metrics import KID_ALEX, METRICS, SetMetric, answers, cover_agreement
+from dragoman.metrics.cover import WATER
 from dragoman.run import Run
 from dragoman.settings import build
 from dragoman.system import Batch, System
 
 if TYPE_CHECKING:
     from dragoman.data import Data
+    from dragoman.pipeline import Translator
 
 VALIDATED = ("l1", "psnr", "lpips")
 JUDGED_AT_MOST = 64  # pictures of val while training; the final scores take all of test
@@ -39,27 +41,48 @@ def validate(system: System, data: "Data", device: torch.device) -> dict[str, fl
     for start in range(0, judged, 16):
         chosen = [i * total // judged for i in range(start, min(start + 16, judged))]
         batch = data.rows("val", chosen)
-        made = system.generate({k: v.to(device) for k, v in batch.items()}).float().cpu()
-        for name in VALIDATED:
+        moved = {key: value.to(device) for key, value in batch.items()}
+        made = system.generate(moved).float().cpu()
+        if system.answers not in (1, None):
+            sums["nearest_l1"] = sums.get("nearest_l1", 0.0) + _nearest(system, moved)
+        for metric in [*(METRICS[name] for name in VALIDATED), *system.measures()]:
             try:
-                values = METRICS[name].measure(made, batch[system.target])
-            except DataError:  # such as LPIPS of six-channel pictures
+                values = metric.of(made, batch[system.target], batch)
+            except DataError:  # such as LPIPS of pictures below 31 px
                 continue
-            sums[name] = sums.get(name, 0.0) + float(values.sum())
+            sums[metric.name] = sums.get(metric.name, 0.0) + float(values.sum())
     return {name: value / judged for name, value in sums.items()}
 
 
+def _nearest(system: System, batch: Batch) -> float:
+    """Sum over pictures of the L1 of that answer which is nearest to the truth."""
+    assert system.answers is not None
+    assert system.target is not None
+    numbers = range(min(system.answers, answers.MOST))
+    made = [system.generate(batch, {"answer": number}) for number in numbers]
+    apart = [METRICS["l1"].measure(one.float(), batch[system.target]) for one in made]
+    return float(torch.stack(apart).amin(0).sum())
+
+
 def evaluate(
-    folder: str | Path, split: str = "test", data: "Data | None" = None, device: str = "auto"
+    folder: str | Path,
+    split: str = "test",
+    data: "Data | None" = None,
+    device: str = "auto",
+    stage: str | None = None,
 ) -> dict[str, Any]:
     """Score a run's translator on a split beside the baselines; also writes scores.json.
 
-    Raises DataError where outputs have no true partners to be compared with.
+    Earlier stages that the run has kept stand beside the baselines, as "after NAME". stage: the
+    name of one of them that is to be scored instead; its scores go to scores_stage_NAME.json.
+    Raises DataError where outputs have no true partners to be compared with, FileError if there
+    is no such stage.
     """
     from dragoman.pipeline import load
 
     run = Run.open(folder)
-    translator = load(run.folder, device)
+    place = run.folder if stage is None else _stage(run, stage)
+    translator = load(place, device)
     data = data or open_data(build(DataSettings, run.settings))
     system = translator.system
     if not data.counts.get(split):
@@ -70,23 +93,89 @@ def evaluate(
             f"{data.name} holds no true partners of what {translator.config['system']} makes; "
             "choose paired --data to score against"
         )
-    scores = judge(_seeded(translator.generate), data, split, system.source, system.target)
+    earlier = [] if stage is not None else _stages(run, system)
+    beside = {f"after {name}": load(run.stages / name, device) for name in earlier}
+    scores = judge_all(_judged(translator, data, beside), data, split)
     scores["system"] = translator.config["system"]
-    run.write_json("scores.json" if split == "test" else f"scores_{split}.json", scores)
+    parts = ["scores", *(["stage", stage] if stage else []), *([split] if split != "test" else [])]
+    run.write_json(f"{'_'.join(parts)}.json", scores)
     if split == "test":
-        translator.write_card(run.translator, scores)
+        translator.write_card(run.translator if stage is None else place, scores)
     return scores
 
 
-def _seeded(generate: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
-    """The same noise at every evaluation, batch after batch."""
-    number = 0
+def _stages(run: Run, system: System) -> list[str]:
+    """The names of the stages that a run has kept, in the order of training."""
+    kept = sorted(place.parent.name for place in run.stages.glob("*/config.json"))
+    order = [stage.name for stage in system.stages(int(run.settings.get("steps") or 1))]
+    return sorted(kept, key=lambda name: order.index(name) if name in order else len(order))
 
-    def seeded(batch: Batch) -> Tensor:
-        nonlocal number
-        number += 1
-        with torch.random.fork_rng():
-            torch.manual_seed(number)
-            return generate(batch)
 
-    return seeded
+def _stage(run: Run, name: str) -> Path:
+    kept = sorted(place.parent.name for place in run.stages.glob("*/config.json"))
+    if name not in kept:
+        known = f"it has kept {', '.join(kept)}" if kept else "it has kept none"
+        raise FileError(
+            f"{run.folder} has no earlier stage '{name}'{did_you_mean(name, kept)}; {known}"
+        )
+    return run.stages / name
+
+
+def _judged(translator: "Translator", data: "Data", beside: dict[str, "Translator"]) -> Judged:
+    """A translator with the same noise at every evaluation, and all by which it is judged."""
+    system, seeded = translator.system, Seeded(translator)
+    assert system.target is not None
+    most = answers.MOST if system.answers is None else min(system.answers, answers.MOST)
+    return Judged(
+        seeded.generate,
+        system.source,
+        system.target,
+        further=[*system.measures(), *set_metrics(data, system.source, system.target)],
+        given=seeded.given,
+        answer=seeded.answer,
+        answers=most,
+        beside={name: Seeded(earlier).generate for name, earlier in beside.items()},
+    )
+
+
+def set_metrics(data: "Data", source: str, target: str) -> list[SetMetric]:
+    """The measures of whole splits that make sense for a data set."""
+    measures = [KID_ALEX]
+    if data.domains[target].rule == "cover":
+        read = data.domains.get(source)
+        wet = read is not None and read.classes[: len(WATER)] == WATER
+        measures.append(cover_agreement(len(WATER) if wet else 0))
+    return measures
+
+
+class Seeded:
+    """A translator whose noise is the same at every evaluation, batch after batch."""
+
+    def __init__(self, translator: "Translator") -> None:
+        self.translator = translator
+        self.number = 0  # of the batch
+
+    def generate(self, batch: Batch) -> Tensor:
+        """The pictures made for the next batch."""
+        self.number += 1
+        return _drawn(self.number, lambda: self.translator.generate(batch))
+
+    def answer(self, batch: Batch, number: int) -> Tensor:
+        """Answer `number` to the batch that `generate` has seen last, whose own is number 0."""
+        from dragoman.pipeline import APART
+
+        seed = self.number + APART * number
+        return _drawn(seed, lambda: self.translator.generate(batch, {"answer": number}))
+
+    def given(self, batch: Batch) -> Tensor:
+        """What `generate` went by for the batch that it has seen last."""
+        device, system = self.translator.device, self.translator.system
+        moved = {key: value.to(device) for key, value in batch.items()}
+        return _drawn(self.number, lambda: system.given(moved))
+
+
+def _drawn(seed: int, make: Callable[[], Tensor]) -> Tensor:
+    """Call with random numbers of their own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make()

@@ -21,7 +21,8 @@ def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> 
     if missing:
         raise DataError(
             f"{system} needs '{missing[0]}' in its batches, {data.name} has {', '.join(has)}; "
-            "'dragoman datasets' shows what fits" + _other_layout(kind, data)
+            + kind.remedies.get(missing[0], "'dragoman datasets' shows what fits")
+            + _other_layout(kind, data)
         )
     if kind.pairs and not data.partners("train"):
         raise DataError(
@@ -32,10 +33,14 @@ def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> 
 
 
 def _other_layout(kind: type[System], data: "Data") -> str:
-    """What to type if single pictures may well be pairs."""
-    if "image" not in data.domains or "b" not in kind.needs:
+    """What to type if single pictures may well be pairs, or give pairs of small and large."""
+    if "image" not in data.domains:
         return ""
-    return "; if each file holds a and b side by side, use --layout side_by_side"
+    if "low" in kind.needs:
+        return "; with --scale 4 each picture gives a small and a large one"
+    if "b" in kind.needs:
+        return "; if each file holds a and b side by side, use --layout side_by_side"
+    return ""
 
 
 def check_shapes(system: str, made: System, data: "Data") -> None:

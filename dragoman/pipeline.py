@@ -162,6 +162,8 @@ class Translator:
         pictures of a batch have the same noise, which depends on seed and place alone.
         """
         self.check(pictures)
+        if len(pictures) > 1 and self.system.answers is None:  # each draws its noise as if alone
+            return torch.cat([self.translate(one, seed) for one in pictures.split(1)])
         height, width = pictures.shape[2:]
         padded = pad(pictures.float(), self.system.stride, min(self.system.facts.size))
         seed = self._seed(seed)

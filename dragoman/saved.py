@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from dragoman.data.catalogue import METRES, Alpha, Depth, Domain, Kind
+from dragoman.data.catalogue import METRES, Alpha, Depth, Domain, Kind, Rule
 from dragoman.errors import FileError, SettingsError, did_you_mean
 from dragoman.run import read_json
 from dragoman.settings import build
@@ -87,7 +87,8 @@ def read_domain(saved: dict[str, Any] | None) -> Domain:
 
 def _check_domain(domain: Domain) -> None:
     """Raise ValueError or TypeError unless a domain from a file makes sense."""
-    choices = {"kind": Kind, "dtype": Depth, "alpha": Alpha, "shading": Literal["grey", "atlas"]}
+    choices = {"kind": Kind, "dtype": Depth, "alpha": Alpha, "rule": Rule}
+    choices["shading"] = Literal["grey", "atlas"]
     if any(getattr(domain, name) not in get_args(known) for name, known in choices.items()):
         raise ValueError("a choice that is unknown")
     if not all(isinstance(text, str) for text in (domain.name, domain.unit, *domain.classes)):

@@ -228,7 +228,10 @@ def signature_parser(function: Callable[..., None], program: str) -> Any:
     declared = _parameters(function, told)
     parser = _empty_parser(declared, program, about.strip())
     for one in declared.values():
-        if one.required:
+        if one.required and get_origin(one.type) is list:
+            kind = get_args(one.type)[0]
+            parser.add_argument(one.name, type=kind, nargs="+", help=one.help)
+        elif one.required:
             parser.add_argument(one.name, type=one.type, help=one.help)
         else:
             parser.add_argument(f"--{one.name}", type=one.type, default=one.default, help=one.help)

@@ -83,6 +83,8 @@ class System(nn.Module):
     pairs: ClassVar[bool] = True  # whether a and b of a batch must belong together
     source: ClassVar[str] = "a"  # the batch key that `generate` reads
     target: ClassVar[str | None] = "b"  # the batch key that `generate` should reproduce, if any
+    best_by: ClassVar[str | None] = None  # the measure, low is good, that chooses its checkpoint
+    remedies: ClassVar[dict[str, str]] = {}  # by batch key: what to type where data lacks it
     answer: int = 0  # which of its `answers` it gives where `generate` is not told
 
     def __init__(self, settings: Any, facts: Facts) -> None:

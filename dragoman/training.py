@@ -347,11 +347,12 @@ class Trainer:
                 self._save_translator(self.run.stages / stage.name, system)
 
     def _better(self, step: int, scores: dict[str, float] | None) -> bool:
-        """Note the step if it is the best so far by LPIPS, or by L1 where that cannot be had."""
+        """Note the step if it is the best so far by the first measure that it has."""
         if not scores:
             self.best = {"step": step}
             return True
-        by = "lpips" if "lpips" in scores else "l1"
+        choices = (self.system.best_by, "nearest_l1", "lpips", "l1")
+        by = next(name for name in choices if name in scores)
         if self.best and self.best.get("score", float("inf")) <= scores[by]:
             return False
         self.best = {"step": step, "by": by, "score": scores[by]}

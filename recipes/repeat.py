@@ -9,7 +9,6 @@ import statistics
 from pathlib import Path
 
 import dragoman
-from dragoman.metrics import METRICS
 from dragoman.report.machine import machine
 from dragoman.run import Run, read_json
 
@@ -25,7 +24,7 @@ def run_of(recipe: Path, seed: int, folder: Path) -> Run:
 
 def summary(runs: list[Run]) -> dict[str, dict[str, float]]:
     """Mean and spread (standard deviation) of every measure over the runs."""
-    names = [name for name in METRICS if name in runs[0].scores]
+    names = runs[0].scores["better"]
     found = {}
     for name in names:
         values = [run.scores[name]["mean"] for run in runs]
@@ -55,7 +54,7 @@ def main() -> None:
         "training_seconds": [fact["training_seconds"] for fact in facts],
         "scores": summary(runs),
         "seeds": {
-            s: {m: r.scores[m]["mean"] for m in METRICS if m in r.scores}
+            s: {m: r.scores[m]["mean"] for m in r.scores["better"]}
             for s, r in zip(arguments.seeds, runs, strict=True)
         },
         "baselines": {
@@ -65,7 +64,7 @@ def main() -> None:
     }
     arguments.recipe.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     for name, found in result["scores"].items():
-        print(f"{name:12s}{found['mean']:10.4f} +- {found['spread']:.4f}")
+        print(f"{name:16s}{found['mean']:10.4f} +- {found['spread']:.4f}")
 
 
 if __name__ == "__main__":

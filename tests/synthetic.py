@@ -19,6 +19,7 @@ SMALL = {
     "width": 4,
     "discriminator_width": 4,
     "patch": 16,
+    "hidden": 8,
 }
 
 

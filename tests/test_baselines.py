@@ -119,7 +119,7 @@ def test_nearest_of_large_pictures_compares_their_thumbnails():
 
 
 def test_input_is_copied_where_it_can_be():
-    grey, colour, small = noise(8, 1), noise(8), noise(8, side=8)
+    grey, colour, small = noise(8, 1), noise(8), noise(8, side=12)
     found = baselines(Pairs(train=(grey, colour), test=(grey, colour)))
     assert torch.equal(found["input"], grey.expand(-1, 3, -1, -1))
     assert "input" not in baselines(Pairs(train=(colour, grey), test=(colour, grey)))

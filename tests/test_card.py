@@ -118,6 +118,17 @@ def test_card_tells_use_data_scores_limits_and_credits():
     assert "clip" not in text
 
 
+def test_card_tells_of_sets_and_stages():
+    scores: dict[str, Any] = SCORES | {"kid_alex": {"mean": 12.5}}
+    assert "without an interval" not in model_card(CONFIG, SCORES, "")
+    scores["baselines"] = {"after psnr": {"kid_alex": {"mean": 31.0}}}
+    text = model_card(CONFIG, scores, "")
+    assert "A number without an interval is one of all pictures together." in text
+    assert 'A row "after ..." is the translator as that stage of training left it.' in text
+    assert "| after psnr | – | – | – | 31.00 |" in text
+    assert "**12.50** |" in text
+
+
 def test_card_without_scores_or_facts_says_so():
     text = model_card({"system": "regression", "data": "my/pictures"}, None, "")
     assert "Not judged yet: `dragoman evaluate RUN`" in text

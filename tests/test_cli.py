@@ -21,7 +21,8 @@ from dragoman.training import groups
 NEEDED = {
     "train": ["pix2pix", "--data"],
     "resume": ["run", "--steps"],
-    "evaluate": ["run", "--split", "--device"],
+    "evaluate": ["run", "--split", "--device", "--stage"],
+    "interpolate": ["runs", "--alpha", "--out", "--table", "--alphas", "--split", "--device"],
     "report": ["run"],
     "translate": ["run", "source", "out", "--seed", "--device", "--tile", "--again"],
     "datasets": [],
@@ -128,7 +129,10 @@ def test_the_help_of_train_lists_every_knob_with_its_help(call, system):
     [
         (["train"], "name a system or a recipe file first; 'dragoman train --help' says how"),
         (["train", "--data", "x"], "name a system or a recipe file first"),
-        (["train", "pix2pi"], "unknown system 'pix2pi' (did you mean 'pix2pix'?); known: pix2"),
+        (
+            ["train", "pix2pi"],
+            "unknown system 'pix2pi' (did you mean 'pix2pix'?); known: best_of_k",
+        ),
         (["train", "pix2pix"], "--data is missing; 'dragoman datasets' lists"),
         (["train", "pix2pix", "--stepz", "3"], "unknown setting '--stepz' (did you mean 'steps'?)"),
         (["train", "nowhere.yaml"], "cannot read the settings file nowhere.yaml"),

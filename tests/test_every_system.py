@@ -1,6 +1,7 @@
 """What every system of the registry must do; a new system is tested here by its one line."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,12 @@ from dragoman.systems import SYSTEMS, find_system
 from dragoman.training import groups
 
 # Knobs by which no picture of a batch matters to another.
-ALONE = {"norm": "none", "dropout": 0.0, "adversarial": "nonsaturating", "spectral": False}
+ALONE: dict[str, Any] = {
+    "norm": "none",
+    "dropout": 0.0,
+    "adversarial": "nonsaturating",
+    "spectral": False,
+}
 
 every_system = pytest.mark.parametrize("name", SYSTEMS)
 
@@ -156,6 +162,11 @@ def test_save_and_load_round_trip(name, tmp_path):
     assert second.system.settings == build(find_system(name).Settings, config["settings"])
 
 
+def doubles(**how):
+    for batch in batches(**how):
+        yield {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+
+
 @every_system
 def test_accumulation_equals_the_whole_batch(name):
     """With norms and noise that do not depend on the batch, in float64."""
@@ -164,10 +175,7 @@ def test_accumulation_equals_the_whole_batch(name):
         system = make(name, **ALONE).double()
         engine = Engine(system, settings(accumulate=parts), 2)
         torch.manual_seed(1)
-        doubles = (
-            {k: v.double() if v.is_floating_point() else v for k, v in b.items()} for b in batches()
-        )
-        for _ in engine.run(lambda start, doubles=doubles: doubles):
+        for _ in engine.run(doubles):
             pass
         states.append(dict(system.named_parameters()))
     for key, value in states[0].items():

@@ -11,7 +11,7 @@ from golden_checks.fixture import Fixture, Unsupported
 ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "tests/golden", ROOT.parent / "shared/golden"]
 
-CHECKS = {  # by family and official class
+CHECKS: dict[tuple[str, str], Callable[[Fixture], None]] = {  # by family and official class
     ("junyanz", "UnetGenerator"): networks.check_network,
     ("junyanz", "ResnetGenerator"): networks.check_network,
     ("junyanz", "NLayerDiscriminator"): networks.check_network,
@@ -39,9 +39,8 @@ FAMILIES = {
     "spade": spade,
     "sr": sr,
 }
-CHECKS |= {
-    (name, k): check for name, family in FAMILIES.items() for k, check in family.CHECKS.items()
-}
+for name, family in FAMILIES.items():
+    CHECKS.update({(name, kind): check for kind, check in family.CHECKS.items()})
 
 
 def fixtures_of(folder: str | None) -> list[Path]:

@@ -134,9 +134,9 @@ def test_pictures_too_small_are_refused(name, side):
 
 
 def test_measures_draw_no_random_numbers():
-    from dragoman.metrics.lpips import _alex
+    from dragoman.metrics.lpips import alex
 
-    _alex.cache_clear()  # building the network must not draw either
+    alex.cache_clear()  # building the network must not draw either
     before = torch.get_rng_state()
     for name in METRICS:
         interval(METRICS[name].measure(noise(48), noise(48, 1)))

@@ -64,7 +64,7 @@ def test_scalings():
         "imagenet": ((1 - 0.485) / 0.229, (0 - 0.456) / 0.224, (0.5 - 0.406) / 0.225),
         "caffe": (255 - 123.68, -116.779, 127.5 - 103.939),
     }.items():
-        plain.scaling = scaling  # ty: ignore
+        plain.scaling = scaling
         torch.testing.assert_close(plain._scaled(red).flatten(), torch.tensor(expected))
 
 

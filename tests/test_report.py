@@ -36,7 +36,7 @@ def interval(mean, half):
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-SCORES = {
+SCORES: dict[str, Any] = {
     "psnr": interval(21.5236, 0.5),
     "lpips": interval(0.41, 0.01),
     "l1": interval(0.07968, 0.004),
@@ -202,6 +202,36 @@ def test_unknown_metrics_have_no_best_unless_told():
     told = {"odd": {"mean": 1.0}, "better": {"odd": "high"}}
     told["baselines"] = {"constant": {"odd": {"mean": 2.0}}}
     assert scoreboard(told).best("odd") == "constant"
+
+
+def with_sets_and_stages():
+    """Scores with numbers of a whole split, of several answers and of an earlier stage."""
+    own = {"kid_alex": {"mean": -0.4}, "diversity": interval(0.1, 0.01), "hole": interval(4.0, 1)}
+    scores: dict[str, Any] = SCORES | own | {"unit": {"hole": "%", "kid_alex": "ignored"}}
+    scores["better"] = {"kid_alex": "low", "diversity": "high", "hole": "low"}
+    after = {"kid_alex": {"mean": 31.0}, "psnr": interval(23.0, 0.5), "hole": interval(3.0, 1)}
+    return scores | {"baselines": SCORES["baselines"] | {"after psnr": after}}
+
+
+def test_numbers_of_whole_sets_have_no_interval():
+    board = scoreboard(with_sets_and_stages())
+    assert board.cell("translator", "kid_alex") == ("-0.400", "")
+    assert board.cell("after psnr", "kid_alex") == ("31.000", "")
+    assert board.heading("kid_alex") == ("KID (AlexNet) [/1000]", "lower")
+    assert board.heading("hole") == ("hole [%]", "lower")
+    assert (board.best("kid_alex"), board.best("hole")) == ("translator", "after psnr")
+    assert board.best("diversity") is None, "no other row has it"
+    assert [note.split()[0] for note in board.notes] == ["A", "A"]
+    assert scoreboard(SCORES).notes == []
+    assert scoreboard({"psnr": interval(20, 1)}).best("psnr") == "translator"
+
+
+def test_report_shows_sets_and_stages(tmp_path):
+    page = read_page(write_report(make_run(tmp_path / "run", scores=with_sets_and_stages())))
+    for told in ("after psnr", "KID (AlexNet) [/1000]", "31.000", "diversity (LPIPS)", "hole [%]"):
+        assert told in page.text
+    assert "A number without an interval is one of all pictures together." in page.text
+    assert 'A row "after ..." is the translator as that stage of training left it.' in page.text
 
 
 @pytest.mark.parametrize(

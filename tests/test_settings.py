@@ -309,7 +309,7 @@ def test_data_must_have_what_the_system_learns_from(tiny, monkeypatch):
     monkeypatch.setattr(kind, "needs", ("a", "low"))
     data = open_data(build(DataSettings, tiny))
     with pytest.raises(DataError, match="pix2pix needs 'low' in its batches, earth32 has a, b; "):
-        check_fits("pix2pix", kind, data)
+        check_fits("pix2pix", kind, kind.Settings(), data)
 
 
 @pytest.mark.parametrize(

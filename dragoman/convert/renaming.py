@@ -6,9 +6,13 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from dragoman.errors import FileError
+from dragoman.networks.spectral import SpectralConv2d
 
 State = Mapping[str, Tensor]  # by original key
 Network = TypeVar("Network", bound=nn.Module)
+
+# Names of torch.nn.utils.spectral_norm, by those of our layer.
+SPECTRAL = {"weight": "weight_orig", "u": "weight_u", "v": "weight_v"}
 
 
 def our_keys(network: nn.Module, layers: Mapping[str, str]) -> dict[str, str]:
@@ -19,6 +23,8 @@ def our_keys(network: nn.Module, layers: Mapping[str, str]) -> dict[str, str]:
     keys = {}
     for ours in network.state_dict():
         layer, _, entry = ours.rpartition(".")
+        if isinstance(network.get_submodule(layer), SpectralConv2d):
+            entry = SPECTRAL.get(entry, entry)
         keys[f"{layers[layer]}.{entry}"] = ours
     return keys
 

@@ -13,7 +13,7 @@ from dragoman.data.catalogue import Domain
 from dragoman.data.order import DRAWS, BucketOrder, Order
 from dragoman.data.prefetch import prefetch
 from dragoman.data.settings import DataSettings
-from dragoman.data.sizes import Size, scaled
+from dragoman.data.sizes import Size
 from dragoman.data.source import Source
 from dragoman.errors import DataError, SettingsError, choose
 
@@ -57,16 +57,21 @@ class Data:
 
         return Facts(
             channels={key: domain.channels for key, domain in self.domains.items()},
-            size=self._source.size,
+            size=self._read(self._source.size),
             labels=len(self.labels),
             images=self.counts["train"],
             label_sets={name: len(classes) for name, classes in self.label_sets.items()},
+            scale=self._source.scale,
         )
 
     @property
     def shapes(self) -> list[Size]:
-        """Heights and widths that training batches may have."""
-        return self._source.shapes
+        """Heights and widths that the pictures a system reads may have in training."""
+        return [self._read(shape) for shape in self._source.shapes]
+
+    def _read(self, size: Size) -> Size:
+        """The size of what a system reads: in super-resolution, low."""
+        return size[0] // self._source.scale, size[1] // self._source.scale
 
     def check(self) -> None:
         """Look through own pictures; raise one DataError that names all that are unfit."""
@@ -119,7 +124,8 @@ class Data:
                 f"batch {batch} must be at least 1 and rank {rank} one of {world} processes"
             )
         side = min(self._source.size) if size is None else size
-        self._source.check_size(scaled(self._source.size, side))
+        for shape in self._source.shapes:
+            self._source.check_size(_like(shape, side, self._source.size))
         orders = self._orders(self._known(split), seed)
         buckets = self._source.buckets(split)
         mixed = None if buckets is None else BucketOrder(seed, buckets, world * batch)
@@ -181,19 +187,24 @@ class Data:
     ) -> dict[str, Tensor]:
         import torch
 
+        def drawn(key: str) -> NDArray | None:
+            return None if draws is None else draws[key]
+
+        read = {
+            key: self._raw(split, key, rows[key], drawn(key), size) for key in self._source.stored
+        }
+        raw = self._source.completed(read)
         batch: dict[str, NDArray] = {}
         for key, domain in self.domains.items():
-            drawn = None if draws is None else draws[key]
-            raw = self._raw(split, key, rows[key], drawn, size)
-            batch[key] = encode(domain, raw)
-            if drawn is not None and self.settings.colour:
-                batch[key] = jitter(batch[key], drawn[:, 3:DRAWS], self.settings.colour)
+            batch[key] = encode(domain, raw[key])
+            varied = drawn(key)
+            if varied is not None and self.settings.colour:
+                batch[key] = jitter(batch[key], varied[:, 3:DRAWS], self.settings.colour)
             if domain.kind == "labels" and "map" not in batch and "map" not in self.layers:
-                batch["map"] = _classes(domain, raw)
+                batch["map"] = _classes(domain, raw[key])
         for key in self.layers:
-            drawn = None if draws is None else draws[key]
-            raw = self._raw(split, key, rows[key], drawn, size)
-            batch[key] = raw.astype(np.float32) if key == "mask" else raw[:, 0].astype(np.int64)
+            mask = key == "mask"
+            batch[key] = raw[key].astype(np.float32) if mask else raw[key][:, 0].astype(np.int64)
         batch["index"] = rows[self._first]
         labels = self._source.labels(split, rows[self._first])
         if labels is not None:

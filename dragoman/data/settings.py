@@ -8,6 +8,7 @@ from dragoman.settings import knob
 
 Layout = Literal["auto", "pairs", "side_by_side", "classes", "single", "manifest", "shards", "hf"]
 Fit = Literal["crop", "native", "resize", "pad", "buckets"]
+Reduction = Literal["bicubic", "gaussian", "area"]
 MEGAPIXELS = 80.0  # of one picture, unless a setting says otherwise
 
 
@@ -72,6 +73,16 @@ class DataSettings:
         "without it 286/256 of size for random crops, and size for fixed ones",
         8,
         16384,
+    )
+    scale: int = knob(
+        1,
+        "super-resolution, pictures of one domain: high, and low that is 2, 3, 4 or 8 times "
+        "smaller; size is that of high; 1: none",
+        1,
+    )
+    reduction: Reduction = knob(
+        "bicubic",
+        "how low is made of high: bicubic, gaussian (blurred, then sampled) or area (means)",
     )
     max_megapixels: float = knob(
         MEGAPIXELS, "own pictures with more million pixels are refused", 0.001, 100_000

@@ -55,6 +55,12 @@ def bucket_sizes(side: int) -> list[Size]:
     return found
 
 
+def shapes_of(settings: DataSettings) -> list[Size]:
+    """All heights and widths that training batches of own pictures may have."""
+    size = nominal(settings)
+    return bucket_sizes(min(size)) if settings.fit == "buckets" else [size]
+
+
 def nearest_bucket(height: int, width: int, buckets: list[Size]) -> int:
     """The number of the bucket whose aspect is nearest, in ratio."""
     aspect = np.log(width / height)

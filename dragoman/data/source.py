@@ -19,13 +19,15 @@ class Source(ABC):
 
     domains: of the picture keys, such as a and b. layers: further keys, of PIXEL_KEYS, whose
     numbers belong to the same pixels. size: height and width of the pictures in pixels. shapes:
-    all sizes that training batches may have. tile: stored side, which sizes must divide; 0 if
-    pictures come in any size. label_sets: names of the classes of whole pictures, by label set.
+    all sizes that training batches may have. scale: how many times larger than those of the key
+    low that is; 1 where there are none. tile: stored side, which sizes must divide; 0 if pictures
+    come in any size. label_sets: names of the classes of whole pictures, by label set.
     """
 
     name: str
     size: Size
     shapes: list[Size]
+    scale: int = 1
     tile: int = 0
     domains: dict[str, Domain]
     layers: tuple[str, ...] = ()
@@ -54,6 +56,15 @@ class Source(ABC):
     @abstractmethod
     def names(self, split: str) -> Sequence[str]:
         """Return a name for each picture of the first domain."""
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The keys of pictures that are read, the first of them first; `completed` has all."""
+        return (*self.domains, *self.layers)
+
+    def completed(self, pictures: dict[str, NDArray]) -> dict[str, NDArray]:
+        """Return the pictures of all keys from the cropped and mirrored ones of `stored`."""
+        return pictures
 
     def partners(self, split: str) -> bool:
         """True if pictures of one number show the same thing in all domains."""
@@ -89,14 +100,16 @@ class Source(ABC):
 
 
 def reduce(pictures: NDArray, size: int, kind: str) -> NDArray:
-    """Reduce [B, C, T, T] to [B, C, size, size]: mean of each cell, or its most frequent class."""
+    """Reduce [B, C, H, W] to the width `size`: mean of each cell, or its most frequent class."""
     tile = pictures.shape[-1]
     if tile == size:
         return pictures
     if kind != "labels":
         area = (tile // size) ** 2
-        return np.rint(_sums(pictures, size) / np.float32(area)).astype(pictures.dtype)
-    best = np.zeros((*pictures.shape[:2], size, size), np.uint16)
+        means = _sums(pictures, size) / np.float32(area)
+        return means if pictures.dtype == np.float32 else np.rint(means).astype(pictures.dtype)
+    high = pictures.shape[-2] * size // tile
+    best = np.zeros((*pictures.shape[:2], high, size), np.uint16)
     winner = np.zeros(best.shape, pictures.dtype)
     for number in range(int(pictures.max()) + 1):
         votes = _sums(pictures == number, size)
@@ -111,7 +124,7 @@ def _sums(pictures: NDArray, size: int) -> NDArray:
     cell = pictures.shape[-1] // size
     # Small integers save memory traffic: a cell of flags, or of bytes, if it is small enough.
     small = pictures.dtype == np.bool_ or (pictures.dtype == np.uint8 and cell <= 16)
-    kind = np.uint16 if small else np.int32
+    kind = pictures.dtype if pictures.dtype == np.float32 else np.uint16 if small else np.int32
     rows = pictures[..., ::cell, :].astype(kind)
     for at in range(1, cell):
         rows += pictures[..., at::cell, :]

@@ -1,6 +1,6 @@
 """How sure a mean over pictures is: bootstrap intervals (Efron 1979)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -8,10 +8,11 @@ from torch import Tensor
 from dragoman.errors import DataError
 
 AT_ONCE = 2**22  # drawn indices held in memory at a time
+DRAWS = 2000
 
 
 def interval(
-    values: Tensor | np.ndarray | Sequence[float], draws: int = 2000, seed: int = 0
+    values: Tensor | np.ndarray | Sequence[float], draws: int = DRAWS, seed: int = 0
 ) -> dict[str, float]:
     """Return {"mean", "low", "high"}: the mean and its 95 % percentile interval over pictures.
 
@@ -33,5 +34,21 @@ def interval(
         count = min(rows, draws - start)
         drawn = generator.integers(0, numbers.size, (count, numbers.size))
         means[start : start + count] = numbers[drawn].mean(1)
+    return {"mean": float(numbers.mean()), **span(means)}
+
+
+def span(means: np.ndarray) -> dict[str, float]:
+    """Return {"low", "high"}: the middle 95 % of what was found in the draws."""
     low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": float(numbers.mean()), "low": float(low), "high": float(high)}
+    return {"low": float(low), "high": float(high)}
+
+
+def drawn(count: int, draws: int = DRAWS, seed: int = 0) -> Iterator[np.ndarray]:
+    """Yield how often each of `count` pictures is in each draw: whole numbers [some draws, count].
+
+    For numbers of whole sets that are no means over pictures.
+    """
+    generator = np.random.default_rng(seed)
+    rows = max(1, AT_ONCE // count)
+    for start in range(0, draws, rows):
+        yield generator.multinomial(count, np.full(count, 1 / count), min(rows, draws - start))

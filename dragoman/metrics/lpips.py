@@ -70,26 +70,42 @@ class LPIPS(nn.Module):
         ]
         return per_one(torch.stack(enlarged).sum(0), len(x))
 
-    def _differences(self, x: Tensor, y: Tensor) -> list[Tensor]:
-        """The weighted squared difference of the normalised activations, [B, 1, h, w] a layer."""
-        self._check(x, y)
+    def activations(self, pictures: Tensor) -> list[Tensor]:
+        """Return the five layers' activations of `as_colour` pictures, of length 1 at each pixel.
+
+        With `between`, of use where one picture is compared with many.
+        """
         # the distance is a small difference of large numbers: never in half precision
-        with torch.autocast(x.device.type, enabled=False):
-            both = as_colour(torch.cat([x.float(), y.float()]))
-            activations = self.network((both - self.shift) / self.scale).values()
+        with torch.autocast(pictures.device.type, enabled=False):
+            seen = as_colour(pictures.float())
             return [
-                self._difference(activation, self.get_buffer(f"linear{layer}"))
-                for layer, activation in enumerate(activations)
+                # vector_norm has the gradient 0 at 0, where the square root of a sum has none
+                layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + TINY)
+                for layer in self.network((seen - self.shift) / self.scale).values()
             ]
 
-    @staticmethod
-    def _difference(activation: Tensor, weight: Tensor) -> Tensor:
-        # vector_norm has the gradient 0 at 0, where the square root of a sum has none
-        norm = torch.linalg.vector_norm(activation, dim=1, keepdim=True)
-        first, second = (activation / (norm + TINY)).chunk(2)
-        return ((first - second) ** 2 * weight).sum(1, keepdim=True)
+    def between(self, one: list[Tensor], other: list[Tensor], count: int) -> Tensor:
+        """Return the distances [count] of `count` pictures by the `activations` of each."""
+        parts = [
+            self._difference(number, first, second).mean((1, 2, 3))
+            for number, (first, second) in enumerate(zip(one, other, strict=True))
+        ]
+        return per_one(torch.stack(parts, dim=1), count).sum(1)
 
-    def _check(self, x: Tensor, y: Tensor) -> None:
+    def _differences(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """The weighted squared difference of the activations, [B, 1, h, w] a layer."""
+        self.check(x, y)
+        with torch.autocast(x.device.type, enabled=False):
+            layers = self.activations(torch.cat([x.float(), y.float()]))
+            return [
+                self._difference(number, *layer.chunk(2)) for number, layer in enumerate(layers)
+            ]
+
+    def _difference(self, number: int, first: Tensor, second: Tensor) -> Tensor:
+        return ((first - second) ** 2 * self.get_buffer(f"linear{number}")).sum(1, keepdim=True)
+
+    def check(self, x: Tensor, y: Tensor) -> None:
+        """Raise DataError unless both are pictures of one shape and large enough."""
         if x.shape != y.shape or x.ndim != 4:
             raise DataError(
                 f"LPIPS compares pictures of one shape, not {list(x.shape)} with {list(y.shape)}"
@@ -98,7 +114,8 @@ class LPIPS(nn.Module):
 
 
 @lru_cache(maxsize=2)
-def _alex(device: str) -> LPIPS:
+def alex(device: str) -> LPIPS:
+    """LPIPS with AlexNet on a device; the weights are read at the first call."""
     return LPIPS("alex").to(device)
 
 
@@ -108,7 +125,7 @@ def lpips(fake: Tensor, real: Tensor) -> Tensor:
     Raises DataError for pictures below 31 px.
     """
     fake, real = unit_range(fake, real)
-    network = _alex(str(fake.device))
+    network = alex(str(fake.device))
     seen = fake[0, 0].numel() * (1 if fake.shape[1] == 3 else fake.shape[1])
     few = max(1, 2**22 // seen)  # about 1.5 GB of activations at a time
     pairs = zip(fake.split(few), real.split(few), strict=True)

@@ -134,6 +134,8 @@ def initialise(network: Network, kind: Start = "normal", gain: float = 0.02) -> 
         scaling = isinstance(layer, nn.BatchNorm2d | nn.GroupNorm)
         if not scaling and not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
+        if layer.weight is None:  # a norm that has no scale of its own
+            continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
         if scaling:

@@ -158,7 +158,7 @@ def score_text(board: Scoreboard | None) -> str:
     text = (
         f"Means over {line(board.count)} pictures of the {line(board.split)} split with 95 % "
         "bootstrap intervals; the best of each column is bold. The other rows are baselines "
-        "that need no network."
+        "that need no network." + "".join(f" {note}" for note in board.notes)
     )
     table = "\n".join(rows)
     return "\n\n".join(part for part in (text, table, "\n".join(protocol)) if part)

@@ -217,7 +217,8 @@ def score_table(scores: Scoreboard | None) -> str:
     return (
         f"<p>Means over {escape(scores.count)} pictures of the {escape(scores.split)} split, and "
         "below each its 95 % interval (bootstrap over pictures). Bold with a star: the best of its "
-        f'column.</p>\n<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"column.{''.join(f' {escape(note)}' for note in scores.notes)}</p>"
+        f'\n<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}</tbody></table></div>"
         + (f'\n<ul class="soft">{listed}</ul>' if listed else "")
     )

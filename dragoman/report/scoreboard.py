@@ -1,7 +1,7 @@
 """Scores beside those of the baselines: who is best at what, from the content of scores.json."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dragoman.errors import FileError
@@ -19,12 +19,25 @@ LABELS = {
     "lpips": ("LPIPS", "", "low"),
     "fid": ("FID", "", "low"),
     "kid": ("KID", "", "low"),
+    "kid_alex": ("KID (AlexNet)", "/1000", "low"),
+    "psnr_y": ("PSNR (Y)", "dB", "high"),
+    "ssim_y": ("SSIM (Y)", "", "high"),
+    "hole_l1_percent": ("L1 in the hole", "%", "low"),
+    "hole_l2_percent": ("L2 in the hole", "%", "low"),
+    "hole_psnr": ("PSNR in the hole", "dB", "high"),
+    "pixel_accuracy": ("pixel accuracy", "", "high"),
+    "class_accuracy": ("class accuracy", "", "high"),
+    "miou": ("mean IoU", "", "high"),
+    "diversity": ("diversity (LPIPS)", "", "high"),
+    "nearest_l1": ("nearest answer's L1", "", "low"),
+    "nearest_lpips": ("nearest answer's LPIPS", "", "low"),
 }
+AFTER = "after "  # begins the row of the translator as an earlier stage left it
 
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over pictures and its 95 % interval (None where the file has none)."""
+    """A mean over pictures, or a number of all, and its 95 % interval (None if there is none)."""
 
     mean: float
     low: float | None = None
@@ -41,6 +54,7 @@ class Scoreboard:
     count: str
     protocol: dict[str, str]
     left_out: dict[str, str]  # metric -> why it could not be measured
+    units: dict[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -48,8 +62,13 @@ class Scoreboard:
         return list(self.directions)
 
     def best(self, metric: str) -> str | None:
-        """Return the row with the best mean of a metric; None if its good direction is unknown."""
+        """Return the row with the best mean of a metric.
+
+        None if its good direction is unknown, or if of several rows only one has it.
+        """
         means = {name: row[metric].mean for name, row in self.rows.items() if metric in row}
+        if len(means) < min(2, len(self.rows)):
+            return None
         match self.directions[metric]:
             case "high":
                 return max(means, key=means.__getitem__)
@@ -68,9 +87,19 @@ class Scoreboard:
 
     def heading(self, metric: str) -> tuple[str, str]:
         """Return a metric's name with its unit, and what is better: "higher" or "lower" or ""."""
-        name, unit, _ = LABELS.get(metric, (metric, "", ""))
+        name, unit, _ = LABELS.get(metric, (metric, self.units.get(metric, ""), ""))
         better = {"high": "higher", "low": "lower"}.get(self.directions[metric], "")
         return (f"{name} [{unit}]" if unit else name), better
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about the table that not every table needs."""
+        said = []
+        if any(score.low is None for score in self.rows[OURS].values()):
+            said.append("A number without an interval is one of all pictures together.")
+        if any(name.startswith(AFTER) for name in self.rows):
+            said.append('A row "after ..." is the translator as that stage of training left it.')
+        return said
 
 
 def scoreboard(scores: dict[str, Any]) -> Scoreboard:
@@ -84,6 +113,7 @@ def scoreboard(scores: dict[str, Any]) -> Scoreboard:
     known = {metric: label[2] for metric, label in LABELS.items()}
     known |= {m: str(better) for m, better in mapping(scores.get("better")).items()}
     protocol, left_out = mapping(scores.get("protocol")), mapping(scores.get("left_out"))
+    units = mapping(scores.get("unit"))
     return Scoreboard(
         rows=rows,
         directions={metric: known.get(metric, "") for metric in ours},
@@ -91,6 +121,7 @@ def scoreboard(scores: dict[str, Any]) -> Scoreboard:
         count=str(scores.get("count", "an unknown number of")),
         protocol={metric: str(protocol[metric]) for metric in ours if metric in protocol},
         left_out={str(metric): str(why) for metric, why in list(left_out.items())[:MOST]},
+        units={metric: str(units[metric]) for metric in ours if metric in units},
     )
 
 

@@ -9,8 +9,15 @@ if TYPE_CHECKING:
     from dragoman.system import System
 
 SYSTEMS = {
+    "best_of_k": "BestOfK",
+    "context_encoder": "ContextEncoder",
+    "crn": "CRN",
     "pix2pix": "Pix2Pix",
+    "pix2pixhd": "Pix2PixHD",
     "regression": "Regression",
+    "spade": "SPADE",
+    "srgan": "SRGAN",
+    "esrgan": "ESRGAN",
 }
 
 

@@ -47,13 +47,20 @@ def check(
     """
     from dragoman.data.domains import describe
     from dragoman.data.opening import embedded
+    from dragoman.data.reduced import check_divides, check_scale, reduced
+    from dragoman.data.sizes import shapes_of
     from dragoman.data.tables import open_table
 
     source = embedded(settings)
     if source is not None:
+        reduced(source, settings)  # for its refusals: small pictures have no faults of their own
         return thorough(SourceSubject(source), settings, limit, say or _say)
     table = open_table(settings)
-    return examine(table, describe(table, settings), settings, say=say, limit=limit)
+    domains = describe(table, settings)
+    check_scale(settings, table.name, domains)
+    for shape in shapes_of(settings):
+        check_divides(settings.scale, shape)
+    return examine(table, domains, settings, say=say, limit=limit)
 
 
 def _say(text: str) -> None:

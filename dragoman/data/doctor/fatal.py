@@ -17,7 +17,7 @@ from dragoman.data.ranges import evenly
 from dragoman.data.remembering import remembered
 
 MOST_DECODED = 20_000  # files; more would take minutes at every start with new pictures
-_VERSION = 1  # raised when more is found than before
+_VERSION = 2  # raised when more is found than before
 
 
 class _Unsound(Exception):

@@ -1,0 +1,93 @@
+"""Best of k: several answers for one picture, of which only the nearest has to be right."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from dragoman.losses import nearest
+from dragoman.networks.generator import (
+    GeneratorSettings,
+    build_generator,
+    make_pictures,
+    set_at_test,
+)
+from dragoman.settings import knob
+from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
+
+
+@dataclass(frozen=True)
+class BestOfKSettings(GeneratorSettings):
+    """Knobs of best of k."""
+
+    answers: int = knob(6, "heads, hence pictures made of one", 1, 4096)
+    distance: nearest.Distance = knob("l1", "what is minimised; l2 comes out blurrier")
+    mean_share: float = knob(
+        0.05,
+        "share of the mean over all heads in the loss; at 0 heads that never win never learn",
+        0,
+        1,
+    )
+    lr: float = knob(2e-4, "learning rate of Adam", 0)
+    beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
+
+
+class BestOfK(System):
+    """min_G E min_k ||y - G_k(x)||_p (Guzman-Rivera et al. 2012).
+
+    Where x has several right answers y the heads divide these among them, instead of all giving
+    their mean. A head that starts far from every y would never be the nearest and never learn;
+    so all learn a little from the mean over the heads (Rupprecht et al. 2017). One network makes
+    all heads; its last layer has k * C channels.
+    """
+
+    Settings = BestOfKSettings
+    settings: BestOfKSettings
+
+    def __init__(self, settings: BestOfKSettings, facts: Facts) -> None:
+        super().__init__(settings, facts)
+        a, b = facts.channels["a"], facts.channels["b"]
+        self.generator = build_generator(settings, a, b * settings.answers, min(facts.size))
+
+    def stages(self, steps: int) -> list[Stage]:
+        return [Stage("train", steps, [Turn(self.generator_loss, [self.generator])])]
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        betas = (self.settings.beta1, 0.999)
+        return Adam(network.parameters(), lr=self.settings.lr, betas=betas, fused=True)
+
+    def averaged(self) -> list[nn.Module]:
+        return [self.generator]
+
+    def train(self, mode: bool = True) -> "BestOfK":
+        super().train(mode)
+        set_at_test(self.generator, self.settings.at_test, mode)
+        return self
+
+    def made(self, batch: Batch) -> Tensor:
+        """All answers, [B, k, C, H, W]."""
+        made = make_pictures(self.generator, batch["a"], self.settings.at_test)
+        return made.unflatten(1, (self.settings.answers, -1))
+
+    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+        return self.made(batch)[:, self.chosen(controls)]
+
+    def share(self, batch: Batch, progress: Progress) -> Tensor:
+        return self.made(batch)
+
+    def generator_loss(self, batch: Batch, made: Tensor) -> Terms:
+        mean = self.settings.mean_share if self.settings.answers > 1 else 0.0
+        errors = nearest.errors(made, batch["b"], self.settings.distance)[..., 0]
+        terms = {"nearest": (1 - mean) * errors.amin(1).mean()}
+        if mean:
+            terms["mean"] = mean * errors.mean()
+        return terms
+
+    @property
+    def answers(self) -> int:
+        return self.settings.answers
+
+    @property
+    def stride(self) -> int:
+        return self.generator.stride

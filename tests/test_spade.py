@@ -1,0 +1,573 @@
+"""SPADE: norms by hand, generators of every size, what is learned, and what is refused."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from stacks import tried
+from synthetic import FACTS, batches, make, picture_batch
+from tiles import tiled
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dragoman.convert import renaming, spade
+from dragoman.engine import Engine, EngineSettings
+from dragoman.errors import FileError, SettingsError
+from dragoman.networks.boundaries import boundaries
+from dragoman.networks.spade import ImageEncoder, SPADEGenerator, plan
+from dragoman.networks.spatial_norm import ModulatedNorm
+from dragoman.settings import build
+from dragoman.system import Facts, Progress
+from dragoman.systems.spade import default_depth
+from dragoman.tiling import Untileable, receptive_field
+
+SMALL: dict[str, Any] = {"hidden": 4, "perceptual": "none"}
+BEGIN = Progress(0, 1)
+
+
+def small(**knobs: Any) -> Any:
+    return make("spade", **(SMALL | knobs))
+
+
+def trained(steps: int = 2, cut: int | None = None, **knobs: Any) -> dict[str, Tensor]:
+    """The system's state after some steps; if cut, saved there and gone on with afresh."""
+    how = build(EngineSettings, {"device": "cpu", "precision": "fp32"})
+    engine = Engine(small(**knobs), how, steps)
+    torch.manual_seed(1)
+    for done in engine.run(batches):
+        if done == cut:
+            state = copy.deepcopy(engine.state())
+            engine = Engine(make("spade", seed=9, **(SMALL | knobs)), how, steps)
+            torch.manual_seed(77)
+            engine.load(state)
+            for _ in engine.run(batches):
+                pass
+            break
+    return dict(engine.system.state_dict())
+
+
+# The norm
+
+
+def centre_only(conv: Any, weight: Tensor, bias: Tensor) -> None:
+    """Let a convolution be the same matrix at every place."""
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.weight[:, :, conv.weight.shape[2] // 2, conv.weight.shape[3] // 2] = weight
+        conv.bias.copy_(bias)
+
+
+def norm_of(*settings: Any, **more: Any) -> Any:
+    return ModulatedNorm(*settings, **more)
+
+
+def map_norm(base: str, kernel: int = 3, channels: int = 3, classes: int = 2) -> Any:
+    """A SPADE norm with random scale and shift of each class, alone of its own place."""
+    norm = norm_of(channels, classes, "map", base, kernel, hidden=classes)
+    made = norm.modulation
+    centre_only(made.shared, torch.eye(classes), torch.zeros(classes))
+    for conv in (made.scale, made.shift):
+        centre_only(conv, torch.randn(channels, classes), torch.randn(channels))
+    return norm
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_the_norm_by_hand(kernel):
+    norm = norm_of(1, 1, "map", "batch", kernel, hidden=1)
+    centre_only(norm.modulation.shared, torch.tensor([[2.0]]), torch.tensor([-1.0]))
+    centre_only(norm.modulation.scale, torch.tensor([[0.5]]), torch.tensor([0.25]))
+    centre_only(norm.modulation.shift, torch.tensor([[-3.0]]), torch.tensor([4.0]))
+    x = torch.tensor([[[[1.0, 3.0]]], [[[5.0, 7.0]]]])  # of both pictures: mean 4, variance 5
+    segments = torch.tensor([[[[0.0, 1.0]]], [[[2.0, 0.0]]]])
+    hidden = torch.tensor([[[[0.0, 1.0]]], [[[3.0, 0.0]]]])  # relu(2 m - 1)
+    plain = (x - 4) / (5 + 1e-5) ** 0.5
+    torch.testing.assert_close(
+        norm(x, segments), plain * (1.25 + 0.5 * hidden) + 4 - 3 * hidden, rtol=1e-6, atol=1e-6
+    )
+    torch.testing.assert_close(norm.norm.running_mean, torch.tensor([0.4]))  # momentum 0.1
+    torch.testing.assert_close(norm.norm.running_var, torch.tensor([0.9 + 0.1 * 20 / 3]))
+
+
+def test_a_map_of_other_sides_gives_its_nearest_pixels():
+    torch.manual_seed(0)
+    norm = map_norm("none")
+    segments, x = torch.rand(2, 2, 8, 12), torch.randn(2, 3, 4, 6)
+    assert torch.equal(norm(x, segments), norm(x, segments[:, :, ::2, ::2]))
+    larger = torch.randn(2, 3, 16, 24)
+    spread = segments.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.equal(norm(larger, segments), norm(larger, spread))
+
+
+@pytest.mark.parametrize("base", ["batch", "instance", "none"])
+def test_vectors_and_classes_are_maps_that_are_the_same_everywhere(base):
+    torch.manual_seed(0)
+    spatial = map_norm(base)
+    vector = norm_of(3, 2, "vector", base)
+    label = norm_of(3, 2, "label", base)
+    with torch.no_grad():
+        for name in ("scale", "shift"):
+            conv = spatial.modulation.get_submodule(name)
+            line, table = (n.modulation.get_submodule(name) for n in (vector, label))
+            line.weight.copy_(conv.weight[:, :, 1, 1])
+            line.bias.copy_(conv.bias)
+            table.weight.copy_(line.weight.T + line.bias)
+    x, classes = torch.randn(4, 3, 5, 6), torch.tensor([0, 1, 1, 0])
+    one_hot = functional.one_hot(classes, 2).float()
+    whole = one_hot[:, :, None, None].expand(-1, -1, 5, 6)
+    torch.testing.assert_close(vector(x, one_hot), spatial(x, whole))
+    torch.testing.assert_close(label(x, classes), spatial(x, whole))
+    style = torch.rand(4, 2)  # not only classes
+    torch.testing.assert_close(vector(x, style), spatial(x, style[:, :, None, None]))
+
+
+def test_adain_gives_the_style_s_mean_and_deviation():
+    """Huang & Belongie 2017, equation 8."""
+    norm = norm_of(3, 6, "vector", "instance")
+    with torch.no_grad():
+        norm.modulation.scale.weight.copy_(torch.eye(6)[:3])
+        norm.modulation.scale.bias.fill_(-1.0)
+        norm.modulation.shift.weight.copy_(torch.eye(6)[3:])
+        norm.modulation.shift.bias.zero_()
+    other = torch.randn(2, 3, 7, 7) * 3 + 1
+    deviation, mean = other.std((2, 3), correction=0), other.mean((2, 3))
+    made = norm(torch.randn(2, 3, 5, 8), torch.cat([deviation, mean], 1))
+    torch.testing.assert_close(made.mean((2, 3)), mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made.std((2, 3), correction=0), deviation, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_begins_with_the_plain_norm():
+    x = torch.randn(4, 3, 5, 5)
+    made = norm_of(3, 7, "label")(x, torch.tensor([0, 6, 3, 3]))
+    torch.testing.assert_close(made, nn.BatchNorm2d(3)(x))
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(SettingsError, match="condition"):
+        norm_of(3, 2, "maps")
+    with pytest.raises(SettingsError, match="norm"):
+        norm_of(3, 2, "map", "group")
+
+
+# Boundaries
+
+
+def test_boundaries_mark_both_pixels_of_a_differing_pair():
+    numbers = torch.tensor([[[1, 1, 1, 1], [1, 1, 7, 1], [1, 1, 1, 1]]])
+    marked = torch.tensor([[[[0.0, 0, 1, 0], [0, 1, 1, 1], [0, 0, 1, 0]]]])
+    assert torch.equal(boundaries(numbers), marked)
+    assert torch.equal(boundaries(numbers[:, None]), marked)
+    one_hot = functional.one_hot(numbers).permute(0, 3, 1, 2) * 2.0 - 1
+    assert torch.equal(boundaries(one_hot), marked)
+    assert boundaries(torch.zeros(1, 1, 1)).shape == (1, 1, 1, 1)
+    assert boundaries(numbers, torch.float64).dtype == torch.float64
+
+
+# Generator and encoder
+
+
+def test_blocks_of_the_reference_code_s_depths():
+    inner = [(64, 64, False), (64, 64, True), (64, 64, False)]
+    outer = [(64, 32, True), (32, 16, True), (16, 8, True), (8, 4, True)]
+    assert plan(4, 5) == inner + outer
+    more = [*inner[:2], (64, 64, True), *outer]
+    assert plan(4, 6) == more
+    assert plan(4, 7) == [*more, (4, 2, True)]
+    for depth in range(1, 8):
+        assert sum(double for _, _, double in plan(4, depth)) == depth
+
+
+@pytest.mark.parametrize("depth", range(1, 8))
+@pytest.mark.parametrize("latent", [0, 5])
+def test_every_depth_makes_pictures_of_the_map_s_sides(depth, latent):
+    rows, columns = 1 << depth, 3 << depth
+    generator = SPADEGenerator(2, 3, 2, depth, hidden=3, latent=latent, bottom=(1, 3)).eval()
+    z = torch.randn(1, latent) if latent else None
+    made = generator(torch.rand(1, 2, rows, columns), z)
+    assert made.shape == (1, 3, rows, columns)
+    assert made.abs().max() < 1
+    assert generator.stride == 2**depth
+
+
+def test_a_bottom_of_z_is_resized_bilinearly_for_other_sides():
+    torch.manual_seed(0)
+    generator = SPADEGenerator(2, 3, 2, 2, hidden=3, latent=5, bottom=(2, 4)).double().eval()
+    z, seen = torch.randn(3, 5).double(), []
+    generator.blocks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    for rows, columns in ((8, 16), (20, 12), (4, 4)):
+        assert generator(torch.rand(3, 2, rows, columns).double(), z).shape[2:] == (rows, columns)
+    wanted = [functional.interpolate(seen[0], size=s, mode="bilinear") for s in ((5, 3), (1, 1))]
+    torch.testing.assert_close(seen[1:], wanted)
+
+
+def test_a_generator_with_z_asks_for_it():
+    generator = SPADEGenerator(2, 3, 2, 1, hidden=3, latent=5)
+    with pytest.raises(ValueError, match="vector z"):
+        generator(torch.rand(1, 2, 4, 4))
+
+
+def test_the_encoder_leaves_four_pixels_whatever_the_size():
+    official = ImageEncoder(3, 8, 2)
+    assert len(official.layers) == 6
+    assert official.mean.in_features == 16 * 16
+    for size, layers, sides in (((64, 64), 4, 16), ((48, 96), 4, 3 * 6), ((4, 9), 1, 2 * 5)):
+        encoder = ImageEncoder(3, 8, 2, size)
+        assert len(encoder.layers) == layers
+        assert encoder.mean.in_features == sides * 2 * min(2 ** (layers - 1), 8)
+        assert encoder(torch.randn(2, 3, *size))[0].shape == (2, 8)
+
+
+def test_the_encoder_resizes_other_pictures():
+    encoder = ImageEncoder(3, 8, 2, (32, 32)).eval()
+    pictures = torch.randn(2, 3, 20, 44)
+    resized = functional.interpolate(pictures, size=(32, 32), mode="bilinear")
+    assert torch.equal(encoder(pictures)[0], encoder(resized)[0])
+
+
+@pytest.mark.parametrize(
+    ("sides", "depth"),
+    [((256, 256), 5), ((64, 64), 5), ((32, 32), 4), ((48, 64), 4), ((33, 64), 1), ((96, 32), 4)],
+)
+def test_the_default_depth_leaves_a_whole_bottom(sides, depth):
+    assert default_depth(*sides) == depth
+
+
+# The system
+
+
+class Told(nn.Module):
+    """A discriminator of two scales whose activations are known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> list[list[Tensor]]:
+        self.seen.append(x)
+        fake, real = torch.zeros(len(x) // 2, 1, 1, 1), torch.ones(len(x) // 2, 1, 1, 1)
+
+        def layer(of_fake: float, of_real: float) -> Tensor:
+            return torch.cat([fake + of_fake, real * of_real])
+
+        return [
+            [layer(0, 3), layer(2, 2.5), layer(0.5, 2)],
+            [layer(1, 2), layer(4, 4), layer(-2, 0)],
+        ]
+
+
+def test_terms_by_hand():
+    system, batch = small(), picture_batch(0)
+    system.discriminator = Told()
+    shared = system.share(batch, BEGIN)
+    terms = system.generator_loss(batch, shared)
+    assert terms.keys() == {"adversarial", "feature"}
+    assert terms["adversarial"].item() == pytest.approx(-(0.5 - 2) / 2)
+    assert terms["feature"].item() == pytest.approx(10 * ((3 + 0.5) + (1 + 0)) / 2)
+    terms = system.discriminator_loss(batch, shared)
+    assert terms["real"].item() == pytest.approx((0 + 1) / 2)
+    assert terms["fake"].item() == pytest.approx((1.5 + 0) / 2)
+
+
+def test_the_discriminator_sees_fakes_and_reals_with_their_maps_in_one_batch():
+    system, batch = small(instances="regions"), picture_batch(0)
+    system.discriminator = Told()
+    shared = system.share(batch, BEGIN)
+    system.discriminator_loss(batch, shared)
+    (seen,) = system.discriminator.seen
+    half = torch.cat([(batch["a"] + 1) / 2, boundaries(batch["a"])], 1)
+    assert torch.equal(seen[:, :4], torch.cat([half, half]))
+    assert torch.equal(seen[:, 4:], torch.cat([shared["fake"], batch["b"]]))
+
+
+@pytest.mark.parametrize(("kl", "expected"), [("mean", 2.5 / 2 * 0.05), ("sum", 2.5 * 0.05)])
+def test_the_divergence_by_hand(kl, expected):
+    system, batch = small(multimodal=True, kl=kl), picture_batch(0, batch=2)
+    mean = torch.tensor([[1.0, 2.0], [0.0, 0.0]])  # (1 + 4) / 2 in all
+    shared = {"fake": batch["b"], "mean": mean, "log_variance": torch.zeros(2, 2)}
+    assert system.generator_loss(batch, shared)["kl"].item() == pytest.approx(expected)
+
+
+def test_z_is_the_encoder_s_mean_plus_noise_of_its_deviation():
+    system, batch = small(multimodal=True, latent=6), picture_batch(0)
+    seen: list[Tensor] = []
+    system.generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    torch.manual_seed(4)
+    shared = system.share(batch, BEGIN)
+    torch.manual_seed(4)
+    noise = torch.randn(4, 6)
+    wanted = shared["mean"] + noise * (shared["log_variance"] / 2).exp()
+    torch.testing.assert_close(seen[0], wanted)
+
+
+@pytest.mark.parametrize("modulation", ["spade", "batch", "adain"])
+def test_z_changes_the_picture_and_the_seed_repeats_it(modulation):
+    system = small(multimodal=True, modulation=modulation, start="kaiming").eval()
+    assert system.answers is None
+    batch, made = picture_batch(0), []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        made.append(system.generate(batch))
+    assert torch.equal(made[0], made[2])
+    assert not torch.equal(made[0], made[1])
+
+
+def test_without_z_there_is_one_answer():
+    system = small().eval()
+    assert system.answers == 1
+    assert not hasattr(system, "encoder")
+    assert torch.equal(system.generate(picture_batch(0)), system.generate(picture_batch(0)))
+
+
+@pytest.mark.parametrize("modulation", ["batch", "adain"])
+def test_vector_modulation_sees_shares_alone(modulation):
+    """Moving what the map shows changes the bottom only, hence nothing where z makes that."""
+    system = small(modulation=modulation, multimodal=True, start="kaiming").eval()
+    batch = picture_batch(0)
+    moved = {"a": batch["a"].flip(2)}
+    torch.manual_seed(0)
+    here = system.generate(batch)
+    torch.manual_seed(0)
+    torch.testing.assert_close(system.generate(moved), here, rtol=1e-4, atol=1e-5)
+
+
+def test_encoder_and_generator_learn_together_and_the_discriminator_alone():
+    system = small(multimodal=True)
+    engine = Engine(system, build(EngineSettings, {"device": "cpu", "precision": "fp32"}), 1)
+    (stage,) = engine.stages
+    engine.enter(stage)
+    learned = {"generator": {"generator", "encoder"}, "discriminator": {"discriminator"}}
+    for turn in stage.turns:
+        before = copy.deepcopy(dict(system.named_parameters()))
+        alone = type(stage)(stage.name, stage.steps, [turn])
+        engine.take_step(alone, picture_batch(0))
+        moved = {k for k, p in system.named_parameters() if not torch.equal(before[k], p)}
+        assert {key.split(".")[0] for key in moved} == learned[turn.name]
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"multimodal": True},
+        {"multimodal": True, "modulation": "adain", "norm": "instance", "kl": "sum"},
+        {"modulation": "batch", "spectral": False, "discriminator_norm": "batch"},
+        {"norm": "none", "kernel": 5, "upsample": "bilinear", "adversarial": "relativistic"},
+        {"instances": "map", "scales": 3, "discriminator_layers": 1, "lambda_feature": 0.0},
+        {"lambda_adversarial": 0.0, "norm": "instance", "adversarial": "wasserstein"},
+    ],
+    ids=str,
+)
+def test_a_cut_run_of_any_kind_equals_the_whole_run(knobs):
+    whole, pieces = trained(**knobs), trained(cut=1, **knobs)
+    assert whole.keys() == pieces.keys()
+    for key, value in whole.items():
+        assert value.isfinite().all()
+        assert torch.equal(value, pieces[key]), key
+
+
+def test_the_perceptual_term_counts_ten_times():
+    system, batch = small(perceptual="alex"), picture_batch(0)
+    shared = system.share(batch, BEGIN)
+    term = system.generator_loss(batch, shared)["perceptual"]
+    torch.testing.assert_close(term, 10 * system.perceptual(shared["fake"], batch["b"]))
+    assert "perceptual" not in small(perceptual="alex", lambda_perceptual=0.0).generator_loss(
+        batch, shared
+    )
+
+
+def test_learning_rates_are_those_of_two_time_scales():
+    system = small(multimodal=True)
+    rates = {}
+    for name in ("generator", "encoder", "discriminator"):
+        (group,) = system.optimizer(system.get_submodule(name)).param_groups
+        rates[name] = (group["lr"], group["betas"])
+    assert rates["generator"] == rates["encoder"] == (1e-4, (0.0, 0.9))
+    assert rates["discriminator"] == (4e-4, (0.0, 0.9))
+
+
+@pytest.mark.parametrize("knobs", [{}, {"multimodal": True}, {"modulation": "adain"}], ids=str)
+@pytest.mark.parametrize("sides", [(16, 48), (64, 32)])
+def test_pictures_of_other_sides(knobs, sides):
+    system = small(**knobs).eval()
+    assert system.stride == 16
+    made = system.generate({"a": torch.rand(1, 3, *sides) * 2 - 1})
+    assert made.shape == (1, 3, *sides)
+
+
+@pytest.mark.parametrize("channels", [1, 7])
+def test_any_source_will_do(channels):
+    facts = Facts({"a": channels, "b": 2}, (32, 32))
+    system = make("spade", facts=facts, **SMALL)
+    batch = {"a": torch.rand(2, channels, 32, 32) * 2 - 1, "b": torch.rand(2, 2, 32, 32)}
+    assert system.generate(batch).shape == (2, 2, 32, 32)
+    assert system.generator_loss(batch, system.share(batch, BEGIN))["feature"].isfinite()
+
+
+def test_bf16_is_near_fp32():
+    system, batch = small(instances="regions").eval(), picture_batch(0)
+    plain = system.generate(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        short = system.generate(batch)
+    assert short.dtype == torch.float32
+    torch.testing.assert_close(short, plain, rtol=0.1, atol=0.02)
+
+
+# Boundaries of instances
+
+
+def test_boundaries_are_of_regions_or_of_the_map():
+    batch = picture_batch(0)
+    del batch["b"]
+    seen = {kind: small(instances=kind).segments(batch) for kind in ("regions", "map", "none")}
+    assert torch.equal(seen["regions"][:, 3:], boundaries(batch["a"]))
+    assert torch.equal(seen["map"][:, 3:], boundaries(batch["instance"]))
+    assert seen["none"].shape[1] == 3
+    del batch["instance"]  # as when translating
+    assert torch.equal(small(instances="map").segments(batch), seen["regions"])
+
+
+def test_instance_maps_are_needed_only_if_they_are_used():
+    kind = type(small())
+    assert kind.needed(small().settings) == ("a", "b")
+    assert kind.needed(small(instances="map").settings) == ("a", "b", "instance")
+
+
+# Tiles
+
+
+@pytest.mark.parametrize("knobs", [{"kernel": 3}, {"kernel": 5, "instances": "regions"}], ids=str)
+def test_the_receptive_field_is_hardly_more_than_trying_finds(knobs):
+    """Nearest pixels leave out lines, and comparisons what a line holds."""
+    facts = Facts(FACTS.channels, (16, 16))
+    knobs |= {"depth": 2, "norm": "none", "hidden": 2, "width": 1, "perceptual": "none"}
+    system = make("spade", facts=facts, **knobs).eval()
+    reach = receptive_field(system)
+    real = tried(system, reach.furthest + 8)
+    for bound, found in zip(reach.margins, real, strict=True):
+        assert found <= bound <= found + system.stride
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_tiles_make_what_the_whole_picture_makes(norm):
+    system = small(depth=2, norm=norm, instances="regions", start="kaiming").eval()
+    picture = picture_batch(0, batch=1, size=96)["a"]
+    with torch.no_grad():
+        whole = system.generate({"a": picture})
+    parts = tiled(system, picture, tile=32, norms="exact")
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("knobs", [{"multimodal": True}, {"modulation": "batch"}], ids=str)
+def test_what_depends_on_the_whole_picture_is_not_tiled(knobs):
+    with pytest.raises(Untileable, match="depend on the whole picture"):
+        receptive_field(small(**knobs).eval())
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"modulation": "adain", "norm": "batch"}, "--modulation adain .* leave --norm out"),
+        ({"modulation": "batch", "norm": "none"}, "--modulation batch .* leave --norm out"),
+        ({"depth": 7, "width": 1}, "--depth 7 halves --width 1 .* --width 2"),
+        ({"adversarial": "wasserstein", "spectral": False}, "bounded slope"),
+        ({"lambda_adversarial": 0.0, "lambda_feature": 0.0}, "discriminator without a say"),
+        ({"kernel": 4}, "--kernel"),
+        ({"depth": 8}, "--depth"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(knobs, words):
+    with pytest.raises(SettingsError, match=words):
+        small(**knobs)
+
+
+def test_pictures_too_small_for_the_classifier_are_refused():
+    facts = Facts({"a": 3, "b": 3}, (16, 64))
+    with pytest.raises(SettingsError, match="less than 31 px, these have 16"):
+        make("spade", facts=facts)
+    make("spade", facts=facts, perceptual="none")
+
+
+def test_training_with_missing_weights_is_refused():
+    with pytest.raises(FileError, match="VGG19"):
+        small(perceptual="vgg19").check()
+    small(perceptual="vgg19", lambda_perceptual=0.0).check()
+
+
+# Official weights
+
+
+def official(network: nn.Module) -> dict[str, Tensor]:
+    """The state of a network of ours under the official names."""
+    named = renaming.our_keys(network, spade.network_layers(network))
+    state = network.state_dict()
+    return {theirs: state[ours] for theirs, ours in named.items()}
+
+
+@pytest.mark.parametrize("depth", [5, 6, 7])
+@pytest.mark.parametrize("latent", [0, 5])
+@pytest.mark.parametrize("knobs", [{"base": "instance", "kernel": 5}, {"spectral": False}], ids=str)
+def test_official_generators_are_read_from_their_weights(depth, latent, knobs):
+    torch.manual_seed(0)
+    bottom = (1, 2)
+    ours = SPADEGenerator(2, 3, 2, depth, hidden=3, latent=latent, bottom=bottom, **knobs).eval()
+    size = (1 << depth, 2 << depth)
+    again = spade.generator(official(ours), 5 if depth == 7 else depth, size).eval()
+    z = torch.randn(1, latent) if latent else None
+    segments = torch.rand(1, 2, *size)
+    assert torch.equal(ours(segments, z), again(segments, z))
+
+
+def test_a_square_bottom_needs_no_size_and_others_are_refused():
+    square = SPADEGenerator(2, 3, 1, hidden=2, latent=5, bottom=(2, 2))
+    assert spade.generator(official(square)).bottom == (2, 2)
+    oblong = official(SPADEGenerator(2, 3, 1, hidden=2, latent=5, bottom=(2, 3)))
+    with pytest.raises(FileError, match=r"6 places, .* square pictures"):
+        spade.generator(oblong)
+    with pytest.raises(FileError, match=r"6 places, .* 64 x 64 px"):
+        spade.generator(oblong, size=(64, 64))
+
+
+def official_parts(**knobs: Any) -> tuple[Any, list[dict[str, Tensor]]]:
+    """A system of ours of the official depth, and the official states of its networks."""
+    system = small(depth=5, **knobs)
+    names = [n for n in ("generator", "discriminator", "encoder") if hasattr(system, n)]
+    return system, [official(system.get_submodule(name)) for name in names]
+
+
+def test_an_official_model_becomes_the_system_it_was():
+    knobs: dict[str, Any] = {"norm": "instance", "scales": 3, "discriminator_norm": "none"}
+    knobs |= {"instances": "map"}
+    system, (first, second) = official_parts(**knobs)
+    again = spade.spade(first, second, FACTS, perceptual="none")
+    assert vars(again.settings) == vars(system.settings)
+    batch = picture_batch(0)
+    system.eval(), again.eval()
+    assert torch.equal(system.generate(batch), again.generate(batch))
+    shared = system.share(batch, BEGIN)
+    assert system.generator_loss(batch, shared) == again.generator_loss(batch, shared)
+
+
+def test_an_official_encoder_sees_256_px():
+    encoder = ImageEncoder(3, 8, 1, (256, 256), norm="batch")
+    again = spade.encoder(official(encoder))
+    assert again.size == (256, 256)
+    pictures = torch.randn(1, 3, 40, 30)
+    assert torch.equal(encoder.eval()(pictures)[1], again.eval()(pictures)[1])
+
+
+def test_networks_that_do_not_belong_together_are_refused():
+    _, (first, second) = official_parts()
+    with pytest.raises(FileError, match=r"maps of 4 channels .* the data has 5 and 3"):
+        spade.spade(first, second, Facts({"a": 5, "b": 3}, (32, 32)))
+    with pytest.raises(FileError, match="leave instances out"):
+        spade.spade(first, second, FACTS, instances="none")
+    with pytest.raises(FileError, match="encoder"):
+        spade.spade(first, second, FACTS, {"fc_mu.weight": torch.zeros(1, 1)})
+
+
+@pytest.mark.parametrize("convert", ["norm", "block", "generator", "discriminator", "encoder"])
+def test_other_weights_are_refused(convert):
+    with pytest.raises(FileError, match="these weights have no"):
+        getattr(spade, convert)({"conv.weight": torch.zeros(1, 1, 3, 3)})
