@@ -99,6 +99,16 @@ def test_the_average_worked_by_hand():
     assert made.item() == pytest.approx(values(engine.average)[0])
 
 
+def test_the_average_warms_up_again_in_each_stage():
+    plan = [(1, [("one", 1)]), (1, [("one", 1)])]
+    system = Pair(plan)
+    engine = trained(system, average=0.9, average_warmup=True)
+    # each stage has a fresh optimizer: 1 -> 0.6 -> 0.36; both steps take 2/11 of what was before
+    first = 2 / 11 * 1 + 9 / 11 * 0.6
+    assert system.one.value.item() == pytest.approx(0.36)
+    assert values(engine.average)[0] == pytest.approx(2 / 11 * first + 9 / 11 * 0.36)
+
+
 def test_without_average_the_system_itself_generates():
     system = Pair([(1, [("one", 1)])])
     assert trained(system, average=0.0).average is system

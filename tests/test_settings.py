@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+from PIL import Image
 
 from dragoman.data import DataSettings, open_data
 from dragoman.errors import DataError, SettingsError, choose, did_you_mean
@@ -310,6 +311,25 @@ def test_data_must_have_what_the_system_learns_from(tiny, monkeypatch):
     data = open_data(build(DataSettings, tiny))
     with pytest.raises(DataError, match="pix2pix needs 'low' in its batches, earth32 has a, b; "):
         check_fits("pix2pix", kind, kind.Settings(), data)
+
+
+@pytest.mark.parametrize("name", ["pix2pixhd", "spade"])
+def test_missing_instance_maps_name_the_setting_that_does_without(tiny, name):
+    kind = find_system(name)
+    data = open_data(build(DataSettings, tiny))
+    own = kind.Settings(instances="map")
+    words = f"{name} needs 'instance' in its batches, .*; use --instances regions"
+    with pytest.raises(DataError, match=words):
+        check_fits(name, kind, own, data)
+
+
+def test_single_pictures_are_told_how_to_be_enlarged(tmp_path):
+    for number in range(4):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    data = open_data(DataSettings(str(tmp_path), size=16))
+    kind = find_system("srgan")
+    with pytest.raises(DataError, match=r"srgan needs 'low' .*; with --scale 4 each picture gives"):
+        check_fits("srgan", kind, kind.Settings(), data)
 
 
 @pytest.mark.parametrize(
