@@ -3,8 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test nightly check format benchmarks \
-	recipe-earth-pix2pix recipe-earth-regression recipe-earth-pix2pix-paper \
-	recipe-earth-height recipe-earth-stack recipe-four-layouts recipe-whole-earth
+	recipe-earth-height recipe-earth-stack recipe-four-layouts recipe-whole-earth recipe-inpainting
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
@@ -36,18 +35,11 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Three seeds of a recipe; mean and spread go into recipes/*.json.
-recipe-earth-pix2pix: .venv/installed
-	$(BIN)/python recipes/repeat.py recipes/earth_pix2pix.yaml
+# Three seeds of any recipe, as `make recipe-cover-spade`; mean and spread go into recipes/*.json.
+recipe-%: .venv/installed
+	$(BIN)/python recipes/repeat.py recipes/$(subst -,_,$*).yaml
 
-recipe-earth-regression: .venv/installed
-	$(BIN)/python recipes/repeat.py recipes/earth_regression.yaml
-
-recipe-earth-pix2pix-paper: .venv/installed
-	$(BIN)/python recipes/repeat.py recipes/earth_pix2pix_paper.yaml
-
-recipe-earth-height: .venv/installed
-	$(BIN)/python recipes/repeat.py recipes/earth_height_pix2pix.yaml
+recipe-earth-height: recipe-earth-height-pix2pix
 
 recipe-earth-stack: .venv/installed
 	$(BIN)/python recipes/export_earth.py relief satellite height --out runs/earth_files
@@ -60,6 +52,14 @@ recipe-four-layouts: .venv/installed
 recipe-whole-earth: .venv/installed
 	$(BIN)/python recipes/whole_earth.py runs/earth_pix2pix-seed0
 
+# The table of the context encoder's paper and its linear probe; needs the runs of five recipes.
+recipe-inpainting: .venv/installed
+	$(BIN)/python recipes/inpainting.py --joint $(wildcard runs/earth_context_encoder-seed?) \
+	  --l2 $(wildcard runs/earth_context_l2-seed?) --out recipes/earth_inpainting.json
+	$(BIN)/python recipes/inpainting.py --joint $(wildcard runs/openmoji_context_encoder-seed?) \
+	  --l2 $(wildcard runs/openmoji_context_l2-seed?) --probe \
+	  --autoencoder $(wildcard runs/openmoji_autoencoder-seed?) --out recipes/openmoji_inpainting.json
+
 benchmarks: .venv/installed
 	$(BIN)/python benchmarks/throughput.py --out benchmarks/throughput.json
 	$(BIN)/python benchmarks/loader.py
@@ -69,3 +69,4 @@ benchmarks: .venv/installed
 	$(BIN)/python benchmarks/tiling.py
 	$(BIN)/python benchmarks/large_pictures.py
 	$(BIN)/python benchmarks/translation.py
+	$(BIN)/python benchmarks/steps.py --out benchmarks/steps.json

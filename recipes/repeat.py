@@ -1,14 +1,19 @@
 """Train a recipe with several seeds and write down the mean and spread of its test scores.
 
-python recipes/repeat.py recipes/earth_pix2pix.yaml [--seeds 0 1 2] [--folder runs/repeat]
+python recipes/repeat.py recipes/earth_pix2pix.yaml [--seeds 0 1 2] [--folder runs] [--again]
+
+Runs that are finished already are taken as they are; --again scores them anew. What earlier stages
+of the runs had learned ("after NAME") has mean and spread of its own.
 """
 
 import argparse
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import dragoman
+from dragoman.evaluation import evaluate
 from dragoman.report.machine import machine
 from dragoman.run import Run, read_json
 
@@ -22,15 +27,19 @@ def run_of(recipe: Path, seed: int, folder: Path) -> Run:
     return dragoman.train(str(recipe), seed=seed, folder=str(folder))
 
 
-def summary(runs: list[Run]) -> dict[str, dict[str, float]]:
-    """Mean and spread (standard deviation) of every measure over the runs."""
-    names = runs[0].scores["better"]
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and spread (standard deviation) of every measure that one row of each run has."""
     found = {}
-    for name in names:
-        values = [run.scores[name]["mean"] for run in runs]
+    for name in [name for name, value in rows[0].items() if "mean" in (value or {})]:
+        values = [row[name]["mean"] for row in rows]
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         found[name] = {"mean": statistics.mean(values), "spread": spread}
     return found
+
+
+def measured(scores: dict[str, Any]) -> dict[str, Any]:
+    """The measures among the scores of a run."""
+    return {name: scores[name] for name in scores["better"] if name in scores}
 
 
 def main() -> None:
@@ -39,27 +48,32 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=Path("runs"))
+    parser.add_argument("--again", action="store_true")
     arguments = parser.parse_args()
     folders = [arguments.folder / f"{arguments.recipe.stem}-seed{s}" for s in arguments.seeds]
     runs = [run_of(arguments.recipe, s, f) for s, f in zip(arguments.seeds, folders, strict=True)]
+    scores = [evaluate(run.folder) if arguments.again else run.scores for run in runs]
+    stages = [name for name in scores[0]["baselines"] if name.startswith("after ")]
     facts = [read_json(run.folder / "run.json") for run in runs]
     result = {
         "command": f"python recipes/repeat.py {arguments.recipe} --seeds "
         + " ".join(map(str, arguments.seeds)),
         "machine": machine(),
-        "data": runs[0].scores["data"],
-        "split": runs[0].scores["split"],
-        "count": runs[0].scores["count"],
+        "data": scores[0]["data"],
+        "split": scores[0]["split"],
+        "count": scores[0]["count"],
         "steps": [fact["steps"] for fact in facts],
         "training_seconds": [fact["training_seconds"] for fact in facts],
-        "scores": summary(runs),
+        "scores": summary([measured(one) for one in scores]),
+        "stages": {name: summary([one["baselines"][name] for one in scores]) for name in stages},
         "seeds": {
-            s: {m: r.scores[m]["mean"] for m in r.scores["better"]}
-            for s, r in zip(arguments.seeds, runs, strict=True)
+            seed: {name: value["mean"] for name, value in measured(one).items()}
+            for seed, one in zip(arguments.seeds, scores, strict=True)
         },
         "baselines": {
-            name: {m: round(v["mean"], 4) for m, v in row.items()}
-            for name, row in runs[0].scores["baselines"].items()
+            name: {measure: round(value["mean"], 4) for measure, value in row.items()}
+            for name, row in scores[0]["baselines"].items()
+            if name not in stages
         },
     }
     arguments.recipe.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
