@@ -145,7 +145,8 @@ class Baselines:
             return {"input": source}
         if self.scale == 1:
             return {}
-        smooth = interpolate(source, (height, width), mode="bicubic", align_corners=False)
+        # antialias chooses Pillow's and Matlab's kernel; where a picture grows nothing is smoothed
+        smooth = interpolate(source, (height, width), mode="bicubic", antialias=True)
         repeated = interpolate(source, (height, width), mode="nearest")
         return {"bicubic": smooth.clamp(-1, 1), "repeated": repeated}
 

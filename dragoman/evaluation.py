@@ -1,6 +1,6 @@
 """Judging a run: on val while it trains, on test when it is done."""
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,24 +158,24 @@ class Seeded:
     def generate(self, batch: Batch) -> Tensor:
         """The pictures made for the next batch."""
         self.number += 1
-        return _drawn(self.number, lambda: self.translator.generate(batch))
+        with self._drawing(self.number):
+            return self.translator.generate(batch)
 
     def answer(self, batch: Batch, number: int) -> Tensor:
         """Answer `number` to the batch that `generate` has seen last, whose own is number 0."""
         from dragoman.pipeline import APART
 
-        seed = self.number + APART * number
-        return _drawn(seed, lambda: self.translator.generate(batch, {"answer": number}))
+        with self._drawing(self.number + APART * number):
+            return self.translator.generate(batch, {"answer": number})
 
     def given(self, batch: Batch) -> Tensor:
         """What `generate` went by for the batch that it has seen last."""
         device, system = self.translator.device, self.translator.system
         moved = {key: value.to(device) for key, value in batch.items()}
-        return _drawn(self.number, lambda: system.given(moved))
+        with self._drawing(self.number):
+            return system.given(moved)
 
+    def _drawing(self, seed: int) -> AbstractContextManager[None]:
+        from dragoman.pipeline import drawing
 
-def _drawn(seed: int, make: Callable[[], Tensor]) -> Tensor:
-    """Call with random numbers of their own."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make()
+        return drawing(seed, torch.device(self.translator.device))

@@ -58,7 +58,7 @@ def _check_alike(
     names = [str(one.config["system"]) for one in (psnr, gan)]
     if names[0] != names[1]:
         raise FileError(
-            f"a {names[0]} and a {names[1]} have no networks between them; "
+            f"there are no networks between those of {names[0]} and {names[1]}; "
             "name two translators of one system"
         )
     wrong = [

@@ -76,12 +76,16 @@ def fresh(kind: str, like: Tensor) -> Tensor:
 
 
 def steady(kind: str, index: Tensor) -> Tensor:
-    """Random numbers that depend on kind and index [B] alone, on any device: [B, K]."""
+    """Random numbers that depend on kind and index [B] alone: [B, K].
+
+    They are on the CPU, so that the hole drawn from them is the same, to the pixel, wherever the
+    pictures are: where a system fills it and where its measures look.
+    """
     rows = []
     for number in index.tolist():
         generator = torch.Generator().manual_seed(SEED + number)
         rows.append(torch.rand(NUMBERS[kind], generator=generator))
-    return torch.stack(rows).to(index.device)
+    return torch.stack(rows)
 
 
 DRAW = {"blocks": blocks, "region": region}

@@ -39,8 +39,9 @@ APART = 1_000_003  # between the seeds of two answers
 class Translator:
     """Makes pictures with a trained system; input and output may have any size.
 
-    source, target: the domains it reads and writes. It may be used by several threads, of which
-    one at a time runs the network; see `twin`.
+    Few systems take one size only; they say so of all others. source, target: the domains it reads
+    and writes. It may be used by several threads, of which one at a time runs the network; see
+    `twin`.
     """
 
     def __init__(self, system: System, config: dict[str, Any], device: str = "auto") -> None:
@@ -81,7 +82,8 @@ class Translator:
         picture: a PIL picture; an array [H, W] or [H, W, C] of the depth it was trained on; a
         label map of class numbers [H, W]; a tensor [C, H, W] or [B, C, H, W] in [-1, 1]; or the
         path of a file, for which an array comes back. Results have the depth, range and channels
-        of the target domain; arrays of one channel are [H, W].
+        of the target domain; arrays of one channel are [H, W]. Of files and PIL pictures a system
+        that fills holes fills what is fully transparent, if anything is.
 
         seed: of the system's noise. how: tile, the side in px of the tiles that larger pictures
         are cut into (0: never; without it pictures above 1.5 megapixels are, as memory allows),
@@ -149,44 +151,80 @@ class Translator:
             )
         if 0 in pictures.shape:
             raise DataError(f"the picture is empty: its shape is {list(pictures.shape)}")
+        self.check_size(*pictures.shape[2:])
         if not pictures.is_floating_point() or not pictures.abs().max() <= 1 + 1e-4:
             raise DataError(
                 "a tensor must hold floats in [-1, 1], as in pixels / 127.5 - 1; "
                 f"this one is {pictures.dtype} from {pictures.min():g} to {pictures.max():g}"
             )
 
-    def translate(self, pictures: Tensor, seed: int = 0) -> Tensor:
+    @property
+    def fills(self) -> bool:
+        """Whether it fills what is fully transparent in a picture."""
+        return self.system.takes_hole and self.source.alpha != "keep"
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise DataError if the system takes pictures of one size only, and this is another."""
+        high, wide = self.system.facts.size
+        if not self.system.any_size and (height, width) != (high, wide):
+            raise DataError(
+                f"the picture is {width}x{height} pixels, but this {self.config['system']} was "
+                f"trained on pictures of {wide}x{high} and takes no others; resize it to that"
+            )
+
+    def translate(self, pictures: Tensor, seed: int = 0, hole: Tensor | None = None) -> Tensor:
         """Translate [B, C, H, W] in [-1, 1] in one piece; returns float32 on the CPU.
 
         Of any height and width: it is mirrored up to the network's stride and cut back. All
-        pictures of a batch have the same noise, which depends on seed and place alone.
+        pictures of a batch have the same noise, which depends on seed and place alone. hole:
+        [B, 1, H, W], 1 where pixels are to be filled in, for systems that do. Raises DataError.
         """
         self.check(pictures)
+        self._check_hole(pictures, hole)
+        batch = {self.system.source: pictures.float()} | ({} if hole is None else {"hole": hole})
         if len(pictures) > 1 and self.system.answers is None:  # each draws its noise as if alone
-            return torch.cat([self.translate(one, seed) for one in pictures.split(1)])
-        height, width = pictures.shape[2:]
-        padded = pad(pictures.float(), self.system.stride, min(self.system.facts.size))
+            parts = zip(*(value.split(1) for value in batch.values()), strict=True)
+            return torch.cat([self._at_once(dict(zip(batch, p, strict=True)), seed) for p in parts])
+        return self._at_once(batch, seed)
+
+    def _check_hole(self, pictures: Tensor, hole: Tensor | None) -> None:
+        if hole is None:
+            return
+        if not self.system.takes_hole:
+            name = self.config["system"]
+            raise DataError(f"this {name} fills no holes of one's own; leave the hole out")
+        wanted = [len(pictures), 1, *pictures.shape[2:]]
+        if list(hole.shape) != wanted:
+            raise DataError(f"the hole must have the shape {wanted}, it has {list(hole.shape)}")
+
+    def _at_once(self, batch: Batch, seed: int) -> Tensor:
+        stride, least = self.system.stride, min(self.system.facts.size)
+        height, width = batch[self.system.source].shape[2:]
+        padded = {key: pad(value, stride, least) for key, value in batch.items()}
         seed = self._seed(seed)
         with self._own_random(seed), steady_noise(self.system, seed):
-            made = self.generate({self.system.source: padded})
-        scale = made.shape[-1] // padded.shape[-1] or 1
+            made = self.generate(padded)
+        scale = made.shape[-1] // padded[self.system.source].shape[-1] or 1
         return made[..., : height * scale, : width * scale]
 
-    def tried(self, pictures: Tensor, cut: Cutting, seed: int) -> Tensor | None:
+    def tried(
+        self, pictures: Tensor, cut: Cutting, seed: int, hole: Tensor | None = None
+    ) -> Tensor | None:
         """As `translate`; None if memory does not suffice and tiles may help.
 
         Raises DataError if they must not be tried.
         """
         try:
-            return self.translate(pictures, seed)
+            return self.translate(pictures, seed, hole)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if cut.never:
+            if cut.never or not self.system.any_size:
                 height, width = pictures.shape[2:]
+                remedy = ", which --tile 0 asks for; leave that out" if cut.never else ""
                 raise DataError(
                     f"memory does not suffice for a picture of {width}x{height} pixels in one "
-                    "piece, which --tile 0 asks for; leave that out"
+                    f"piece{remedy or '; use a smaller --batch or --device cpu'}"
                 ) from None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -200,7 +238,8 @@ class Translator:
 
     def cuts(self, size: tuple[int, int], cut: Cutting) -> bool:
         """True if a picture of that height and width is to be cut into tiles."""
-        return cut.cuts(*size, max(self.source.channels, self.target.channels))
+        channels = max(self.source.channels, self.target.channels)
+        return self.system.any_size and cut.cuts(*size, channels)
 
     def tile(
         self,
@@ -238,8 +277,7 @@ class Translator:
         if self._draws == [False]:
             yield
             return
-        with self._alone, torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with self._alone, drawing(seed, self.device):
             before = _random_state(self.device)
             yield
             self._draws[:] = [not torch.equal(before, _random_state(self.device))]
@@ -256,7 +294,17 @@ class Translator:
 
     def write_card(self, folder: Path, scores: dict[str, Any] | None) -> None:
         """Write the model card, with scores if there are any."""
-        write_text(folder / "README.md", model_card(self.config, scores, self.config["credits"]))
+        card = model_card(self.config, scores, self.config["credits"], self.system.any_size)
+        write_text(folder / "README.md", card)
+
+
+@contextmanager
+def drawing(seed: int, device: torch.device) -> Generator[None]:
+    """Let PyTorch's generator begin at a seed; then put it back."""
+    # named, since it would else wake all GPUs of the machine
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _random_state(device: torch.device) -> Tensor:

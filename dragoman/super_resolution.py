@@ -15,6 +15,7 @@ from dragoman.losses.penalties import gradient_penalty
 from dragoman.losses.perceptual import Layers, Perceptual, PerceptualSettings
 from dragoman.networks import alexnet, vgg
 from dragoman.networks.blocks import Norm, Start, initialise
+from dragoman.networks.spectral import settle
 from dragoman.networks.unet_discriminator import UNetDiscriminator
 from dragoman.networks.vgg_discriminator import VGGDiscriminator
 from dragoman.settings import knob
@@ -106,14 +107,14 @@ class SuperResolution(System):
                 "pictures cannot be enlarged 1 time; choose --scale 2, 4 or 8 (or 3 with SRGAN)"
             )
         self.generator = initialise(self.make_generator(), settings.start)
-        self.generator.begin()
+        self.generator.begin(settings.start)
         if settings.skip != "none":  # begin with just what is added to
             for parameter in self.generator.last.parameters():
                 nn.init.zeros_(parameter)
         self.perceptual = Perceptual(settings, self.layers, settings.distance)
         if settings.psnr_share < 1:
             self.check_size()
-            self.discriminator = initialise(self.make_discriminator(), settings.start)
+            self.discriminator = settle(initialise(self.make_discriminator(), settings.start))
         # Whether the second stage has begun, in a buffer: rates differ, also in a resumed run.
         self.register_buffer("refining", torch.tensor(False))
 
@@ -163,21 +164,18 @@ class SuperResolution(System):
 
     def stages(self, steps: int) -> list[Stage]:
         first = round(self.settings.psnr_share * steps)
-        pixels = [Turn(self.pixels_loss, [self.generator])]
-        # The discriminator learns last, from the pictures made before the generator's update.
-        both = (
-            [
+        stages = []
+        if first:
+            turns = [Turn(self.pixels_loss, [self.generator])]
+            stages.append(Stage("psnr", first, turns, lambda: self.refine(False)))
+        if first < steps:
+            # The discriminator learns last, from the pictures made before the generator's update.
+            turns = [
                 Turn(self.generator_loss, [self.generator]),
                 Turn(self.discriminator_loss, [self.discriminator]),
             ]
-            if first < steps
-            else []
-        )
-        stages = [
-            Stage("psnr", first, pixels, lambda: self.refine(False)),
-            Stage("gan", steps - first, both, lambda: self.refine(True)),
-        ]
-        return [stage for stage in stages if stage.steps]
+            stages.append(Stage("gan", steps - first, turns, lambda: self.refine(True)))
+        return stages
 
     def refine(self, begun: bool) -> None:
         """Note which stage begins."""

@@ -85,6 +85,7 @@ class System(nn.Module):
     target: ClassVar[str | None] = "b"  # the batch key that `generate` should reproduce, if any
     best_by: ClassVar[str | None] = None  # the measure, low is good, that chooses its checkpoint
     remedies: ClassVar[dict[str, str]] = {}  # by batch key: what to type where data lacks it
+    any_size: ClassVar[bool] = True  # whether `generate` takes pictures of other sizes than Facts
     answer: int = 0  # which of its `answers` it gives where `generate` is not told
 
     def __init__(self, settings: Any, facts: Facts) -> None:
@@ -123,6 +124,11 @@ class System(nn.Module):
     def answers(self) -> int | None:
         """How many different pictures it can make of one input; None: as many as one likes."""
         return 1
+
+    @property
+    def takes_hole(self) -> bool:
+        """Whether `generate` fills batch["hole"], float [B, 1, H, W], 1 where dropped."""
+        return False
 
     def measures(self) -> "list[Metric]":
         """Further measures by which it is judged, besides those of every system."""

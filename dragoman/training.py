@@ -103,7 +103,9 @@ def resume(folder: str | Path, steps: int | None = None) -> Run:
         values |= {"steps": steps, "minutes": None}
     data = open_data(build(DataSettings, values))
     kind = find_system(system)
-    check_fits(system, kind, build(kind.Settings, values), data)
+    own = build(kind.Settings, values)
+    check_fits(system, kind, own, data)
+    kind(own, data.facts).check()
     return Trainer(run, system, values, data).train()
 
 
@@ -347,15 +349,20 @@ class Trainer:
                 self._save_translator(self.run.stages / stage.name, system)
 
     def _better(self, step: int, scores: dict[str, float] | None) -> bool:
-        """Note the step if it is the best so far by the first measure that it has."""
+        """Note the step if it is the best of its stage by the first measure that it has.
+
+        Stages have aims of their own: what a later one makes is not held against an earlier one's.
+        """
+        stage = self.engine.stages[self.engine.stage].name
         if not scores:
-            self.best = {"step": step}
+            self.best = {"step": step, "stage": stage}
             return True
         choices = (self.system.best_by, "nearest_l1", "lpips", "l1")
         by = next(name for name in choices if name in scores)
-        if self.best and self.best.get("score", float("inf")) <= scores[by]:
+        before = self.best if self.best and self.best.get("stage", stage) == stage else {}
+        if before.get("score", float("inf")) <= scores[by]:
             return False
-        self.best = {"step": step, "by": by, "score": scores[by]}
+        self.best = {"step": step, "stage": stage, "by": by, "score": scores[by]}
         return True
 
     def _keep_batch(self, error: NotFinite) -> NoReturn:

@@ -1,5 +1,6 @@
 """Several answers for one picture: in Python, in files, and what a finished stage leaves."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from PIL import Image
 from synthetic import make
 
 import dragoman
-from dragoman.errors import SettingsError
+from dragoman import training
+from dragoman.errors import DataError, SettingsError
 from dragoman.pipeline import Translator, load
 from dragoman.system import Stage
 from dragoman.systems.pix2pix import Pix2Pix
@@ -84,14 +86,39 @@ def test_folders_of_answers(tmp_path):
     assert names == ["x_1.png", "x_2.png", "y_1.png", "y_2.png"]
 
 
-def test_every_finished_stage_but_the_last_leaves_its_translator(tiny, tmp_path, monkeypatch):
+def test_a_picture_that_cannot_be_read_costs_no_answer_of_the_others(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture()).save(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="wrote 1 of 2 pictures") as raised:
+        translate(translator(), tmp_path / "in", tmp_path / "out", answers=2)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["good_1.png", "good_2.png"]
+    assert str(raised.value).count("these could not be translated") == 1
+
+
+@pytest.fixture
+def two_stages(monkeypatch):
+    """Let pix2pix learn in two stages, the first of two steps."""
     whole = Pix2Pix.stages
 
-    def two_stages(self, steps):
+    def stages(self, steps):
         turns = whole(self, steps)[0].turns
         return [Stage("early", 2, turns), Stage("late", steps - 2, turns)]
 
-    monkeypatch.setattr(Pix2Pix, "stages", two_stages)
+    monkeypatch.setattr(Pix2Pix, "stages", stages)
+
+
+def test_the_best_of_the_last_stage_makes_the_translator(tiny, tmp_path, monkeypatch, two_stages):
+    scores = iter([0.1, 0.2, 0.5, 0.6])
+    monkeypatch.setattr(training, "validate", lambda *_: {"lpips": next(scores)})
+    folder = tmp_path / "run"
+    run = dragoman.train("pix2pix", folder=folder, steps=4, checkpoint_every=1, **tiny)
+    best = json.loads((run.folder / "run.json").read_text())["best"]
+    assert best == {"step": 3, "stage": "late", "by": "lpips", "score": 0.5}
+
+
+def test_every_finished_stage_but_the_last_leaves_its_translator(tiny, tmp_path, two_stages):
     run = dragoman.train("pix2pix", folder=tmp_path / "run", steps=4, average=0.0, **tiny)
     assert [path.name for path in run.stages.iterdir()] == ["early"]
     early, late = load(run.stages / "early", "cpu"), load(run.folder, "cpu")

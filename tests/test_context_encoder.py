@@ -181,15 +181,28 @@ def test_random_holes_are_new_in_training_and_steady_when_judged():
         assert torch.equal(system.hole(batch), made().hole(batch)), "the centre, with no number"
 
 
-def test_a_given_mask_is_the_hole_at_test_and_with_mask_data_in_training():
+def test_the_data_s_masks_are_the_holes_with_mask_data_only():
     batch = picture_batch(0)
-    assert torch.equal(made().hole(batch), batch["mask"])
-    assert not torch.equal(made().drawn_hole(batch), batch["mask"])
-    assert torch.equal(made(mask="data").drawn_hole(batch), batch["mask"])
+    for draw in (ContextEncoder.hole, ContextEncoder.drawn_hole):
+        assert torch.equal(draw(made(mask="data"), batch), batch["mask"])
+        assert torch.equal(draw(made(), batch), draw(made(), without_mask()))
+    for mask in ("blocks", "region"):  # judged by the kind of hole that it has learned to fill
+        assert torch.equal(made(mask=mask).hole(batch), made(mask=mask).hole(without_mask()))
     assert ContextEncoder.needed(ContextEncoderSettings()) == ("image",)
     assert ContextEncoder.needed(ContextEncoderSettings(mask="data")) == ("image", "mask")
-    centre_only = made(predict="centre", overlap=0)
-    assert torch.equal(centre_only.hole(batch), centre_only.hole(without_mask()))
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_user_s_hole_comes_first(mask):
+    batch = picture_batch(0)
+    batch["hole"] = 1 - batch["mask"]
+    system = made(mask=mask)
+    assert system.takes_hole
+    assert torch.equal(system.hole(batch), batch["hole"])
+    for knobs in ({"predict": "centre", "overlap": 0}, {"mask": "none"}):
+        system = made(**knobs)
+        assert not system.takes_hole
+        assert torch.equal(system.hole(batch), system.hole(picture_batch(0)))
 
 
 def test_without_a_hole_it_is_a_plain_autoencoder():
@@ -228,7 +241,7 @@ def test_the_measures_look_into_the_hole_only():
     torch.testing.assert_close(
         found["hole_psnr"], torch.full((4,), -10.0) * (0.0625 / 2 + torch.zeros(4)).log10()
     )
-    empty = dict(batch, mask=torch.zeros(4, 1, 32, 32))
+    empty = dict(batch, hole=torch.zeros(4, 1, 32, 32))
     with pytest.raises(DataError, match="has no hole in which to judge"):
         system.measures()[0].of(fake, real, empty)
 
@@ -286,6 +299,7 @@ def test_the_widths_are_the_official_ones():
         ({"mask": "data", "predict": "centre"}, "--predict centre is for centre holes"),
         ({"mask": "none", "discriminator": "centre"}, "--discriminator centre is for centre"),
         ({"depth": 6}, "cannot be halved 6 times; use --depth 5 or less"),
+        ({"hole": 0.01, "overlap": 0}, "a line of one pixel to judge; use a greater --hole"),
         ({"predict": "centre", "depth": 1}, "use --depth 2"),
         ({"predict": "centre", "overlap": 2}, "use --hole 0.375 or less, or --overlap 0"),
         ({"adversarial": "wasserstein"}, "--adversarial must be one of"),
@@ -295,6 +309,31 @@ def test_the_widths_are_the_official_ones():
 def test_what_cannot_work_is_refused(knobs, words):
     with pytest.raises(SettingsError, match=words):
         made(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "refused"),
+    [
+        ({"bottleneck": "conv", "units": 6}, True),
+        ({"depth": 5}, True),
+        ({"depth": 5, "norm": "instance"}, False),
+        ({"depth": 4}, False),
+    ],
+)
+def test_one_pixel_of_one_picture_has_no_statistics_of_a_batch(knobs, refused):
+    system, batch = made(**knobs), picture_batch(0, batch=1)
+    if refused:
+        with pytest.raises(SettingsError, match=r"single picture.*use a --batch of 2 or more"):
+            system.share(batch, Progress(0, 1))
+        assert system.eval().generate(batch).shape == (1, 3, 32, 32)
+        batch = picture_batch(0, batch=2)
+    terms = system.train().generator_loss(batch, system.share(batch, Progress(0, 1)))
+    assert terms["l2"].isfinite()
+
+
+def test_the_smallest_hole_without_overlap_is_filled_without_a_discriminator_of_it():
+    assert set(trained(made(hole=0.01, overlap=0, discriminator="picture"))) == TERMS
+    assert set(trained(made(hole=0.01, overlap=0, lambda_adversarial=0.0))) == {"generator.l2"}
 
 
 def test_a_side_that_cannot_be_halved_is_refused():

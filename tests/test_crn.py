@@ -138,6 +138,15 @@ def test_each_class_may_be_right_in_another_answer():
     assert costs["picture"] > 0.2
 
 
+def test_pixels_without_a_class_are_learned_too():
+    batch = label_batch(1)
+    batch["a"][..., :8] = -1
+    system = make("crn", answers=2, mean_share=0.0)
+    made = batch["b"][:, None].repeat(1, 2, 1, 1, 1)
+    made[..., :8] += torch.tensor([1.0, 2.0])[:, None, None, None]
+    assert system.generator_loss(batch, made)["l1"].item() == pytest.approx(1 / 4)
+
+
 def test_several_answers_by_class_need_a_map():
     for knobs, needs in (
         ({"answers": 1}, ("a", "b")),
@@ -224,9 +233,12 @@ def test_pictures_that_cannot_be_halved_are_refused(size):
         make("crn", facts=Facts({"a": 3, "b": 3}, size))
 
 
-def test_pictures_too_small_for_the_classifier_are_refused():
-    with pytest.raises(SettingsError, match=r"16 x 32 px.*--size 32"):
-        make("crn", facts=Facts({"a": 3, "b": 3}, (16, 32))).check()
+def test_pictures_too_small_for_the_classifier_are_enlarged():
+    system, batch = make("crn", facts=Facts({"a": 3, "b": 3}, (16, 16))), label_batch(size=16)
+    system.check()
+    terms = system.generator_loss(batch, system.made(batch))
+    assert list(terms) == TERMS
+    assert min(terms.values()) > 0
 
 
 def test_own_layers_have_fixed_weights():
@@ -317,3 +329,12 @@ def test_a_classifier_of_something_else_is_refused():
         crn.vgg({"1/weight": torch.zeros(3, 3, 3, 4)})
     with pytest.raises(FileError, match="not those of the official VGG19"):
         crn.vgg({"0/weight": torch.zeros(3, 3, 3, 4), "0/bias": torch.zeros(4)})
+
+
+@pytest.mark.parametrize("norm", ["layer", "instance", "group"])
+def test_a_picture_without_any_class_does_no_harm(norm):
+    system = make("crn", norm=norm, facts=Facts({"a": 3, "b": 3}, (64, 64)))
+    batch = {"a": -torch.ones(2, 3, 64, 64), "b": torch.rand(2, 3, 64, 64) * 2 - 1}
+    terms = system.generator_loss(batch, system.share(batch, Progress(0, 10)))
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(p.grad.isfinite().all() for p in system.generator.parameters() if p.grad is not None)

@@ -63,6 +63,8 @@ def test_a_dense_block_by_hand():
     """One channel, kernels that only pass the middle pixel: 1, 1 + 1, ... are gathered."""
     block = DenseBlock(1, 1)
     for conv in block.convs:
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
         nn.init.zeros_(conv.bias)
         nn.init.zeros_(conv.weight)
         conv.weight.data[:, :, 1, 1] = 1.0
@@ -94,15 +96,37 @@ def test_enlarging_repeats_pixels_and_convolves():
     torch.testing.assert_close(network(x), network.last(hidden))
 
 
-def test_only_the_dense_blocks_begin_with_a_tenth():
-    torch.manual_seed(0)
-    whole = initialise(RRDBNet(3, 3, width=4, blocks=1, growth=2), "kaiming")
-    torch.manual_seed(0)
-    less = initialise(RRDBNet(3, 3, width=4, blocks=1, growth=2), "kaiming")
-    less.begin()
-    for (name, before), now in zip(whole.named_parameters(), less.parameters(), strict=True):
-        factor = 0.1 if name.startswith("body") and name.endswith("weight") else 1.0
-        torch.testing.assert_close(now, factor * before)
+@pytest.mark.parametrize(
+    ("start", "in_blocks", "elsewhere"), [("kaiming", 0.1, 6**-0.5), ("normal", 1, 1)]
+)
+def test_dense_blocks_begin_with_a_tenth(start, in_blocks, elsewhere):
+    pair = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        pair.append(initialise(RRDBNet(3, 3, width=4, blocks=1, growth=2), start))
+    pair[1].begin(start)
+    parameters = zip(pair[0].named_parameters(), pair[1].parameters(), strict=True)
+    for (name, before), now in parameters:
+        if name.endswith("weight"):
+            factor = in_blocks if name.startswith("body") else elsewhere
+            torch.testing.assert_close(now, factor * before)
+    bias = pair[1].last.bias
+    assert bias is not None
+    assert torch.equal(bias, torch.full((3,), 0.5))
+
+
+def test_elsewhere_weights_begin_as_pytorch_draws_them():
+    plain = nn.Conv2d(64, 64, 3)
+    network = initialise(RRDBNet(3, 3, blocks=1), "kaiming")
+    network.begin("kaiming")
+    assert network.full.weight.std().item() == pytest.approx(plain.weight.std().item(), rel=0.03)
+
+
+def test_the_spectral_norm_fits_the_starting_weights():
+    system = make("esrgan", **PLAIN, discriminator="unet")
+    for layer in system.discriminator.down:
+        largest = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
+        torch.testing.assert_close(layer.largest(), largest, rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_validation_of_several_answers_takes_the_nearest(monkeypatch):
     near, far, true = torch.full((4, 1, 8, 8), 0.5), -torch.ones(4, 1, 8, 8), torch.ones(4, 1, 8, 8)
     system = System(None, Facts({"a": 1, "b": 1}, (8, 8)))
     monkeypatch.setattr(System, "answers", 2)
-    system.generate = lambda batch, controls=None: [far, near][system.chosen(controls)]  # ty: ignore
+    system.generate = lambda batch, controls=None: [far, near][system.chosen(controls)]
     data: Any = SimpleNamespace(
         domains=dict.fromkeys("ab"),
         counts={"val": 4},

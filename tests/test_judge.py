@@ -69,9 +69,9 @@ def test_enlarged_pictures_stand_beside_bicubic_and_repeated(scale):
     low, high = data.splits["test"]["low"], data.splits["test"]["high"]
     squares = low.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     assert torch.equal(found["repeated"], squares)
-    if scale == 2:  # at a quarter of a pixel, by Keys 1981 with a = -0.75
-        far = [-0.75 * t**3 + 3.75 * t**2 - 6 * t + 3 for t in (1.25, 1.75)]
-        near = [1.25 * t**3 - 2.25 * t**2 + 1 for t in (0.25, 0.75)]
+    if scale == 2:  # at a quarter of a pixel, by Keys 1981 with a = -0.5
+        far = [-0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 for t in (1.25, 1.75)]
+        near = [1.5 * t**3 - 2.5 * t**2 + 1 for t in (0.25, 0.75)]
         row = torch.tensor([far[0], *near, far[1]])
         expected = (low[0, 0, 1:5, 2:6] * row.outer(row)).sum().clamp(-1, 1)
         assert found["bicubic"][0, 0, 5, 7].item() == pytest.approx(expected.item(), abs=1e-5)

@@ -6,7 +6,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dragoman.errors import FileError, SettingsError
-from dragoman.losses.perceptual import Perceptual, PerceptualSettings, parse_layers
+from dragoman.losses.perceptual import (
+    Perceptual,
+    PerceptualSettings,
+    parse_layers,
+    perceptible,
+)
+from dragoman.networks import alexnet, vgg
+from dragoman.networks.alexnet import AlexNet
 from dragoman.networks.vgg import VGG, layers
 
 ALEX = {"alex": {"relu1": 1.0, "conv3": 0.5}}
@@ -191,3 +198,35 @@ def test_another_state_dict_is_refused_by_name(tmp_path):
     torch.save([1, 2], file)
     with pytest.raises(FileError, match=r"lack 'features.0.weight'"):
         Perceptual(PerceptualSettings("vgg19", str(file), "relu1_1=1"), {}).check()
+
+
+def test_the_smallest_pictures_are_those_of_which_the_last_layer_has_a_pixel():
+    for network in (AlexNet(), AlexNet(["pool5"]), AlexNet(["relu1"]), Tiny(["relu5_1", "pool2"])):
+        least = network.smallest
+        found = network(noise(1, 3, least, least))
+        assert found[network.names[-1]].shape[-2:] == (1, 1)
+        if least > 16:  # convolutions of 3 x 3 do with less
+            with pytest.raises(RuntimeError):
+                network(noise(1, 3, least - 1, least))
+    assert [AlexNet().smallest, AlexNet(["relu1"]).smallest] == [alexnet.SMALLEST, 7]
+    assert Tiny(["relu5_1"]).smallest == vgg.SMALLEST
+
+
+def test_pictures_too_small_for_the_layers_are_enlarged():
+    assert perceptible(torch.zeros(1, 3, 16, 16), 31).shape[-2:] == (32, 32)
+    assert perceptible(torch.zeros(1, 3, 4, 40), 31).shape[-2:] == (32, 320)
+    large = torch.zeros(1, 3, 31, 50)
+    assert perceptible(large, 31) is large
+    made = Perceptual(PerceptualSettings(), {"alex": {"relu5": 1.0}})
+    x, y = noise(2, 3, 8, 24), noise(2, 3, 8, 24, seed=1)
+    larger = [torch.nn.functional.interpolate(p, scale_factor=4, mode="bilinear") for p in (x, y)]
+    torch.testing.assert_close(made(x, y), made(*larger))
+
+
+def test_a_given_classifier_serves_every_precision():
+    network = Tiny(["relu1_1"])
+    made = Perceptual.of(network, {"relu1_1": 1.0})
+    x, y = noise(1, 3, 16, 16), noise(1, 3, 16, 16, seed=1)
+    first, double, again = made(x, y), made(x.double(), y.double()), made(x, y)
+    assert double.dtype == torch.float64
+    assert torch.equal(first, again)

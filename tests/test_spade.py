@@ -99,6 +99,23 @@ def test_a_map_of_other_sides_gives_its_nearest_pixels():
     assert torch.equal(norm(larger, segments), norm(larger, spread))
 
 
+@pytest.mark.parametrize("base", ["batch", "instance"])
+def test_a_single_value_has_no_statistics_and_passes(base):
+    norm = map_norm(base)
+    x, segments = torch.randn(1, 3, 1, 1), torch.rand(1, 2, 1, 1)
+    plain = map_norm("none")
+    plain.modulation.load_state_dict(norm.modulation.state_dict())
+    assert torch.equal(norm(x, segments), plain(x, segments))
+    two = torch.randn(2, 3, 1, 1)  # these have
+    assert not torch.allclose(norm_of(3, 2)(two, segments.expand(2, -1, -1, -1)), two)
+
+
+def test_one_picture_at_a_time_may_begin_with_one_pixel():
+    how = build(EngineSettings, {"device": "cpu", "precision": "fp32"})
+    engine = Engine(small(depth=5), how, 1)
+    assert list(engine.run(lambda start: batches(start, batch=1))) == [1]
+
+
 @pytest.mark.parametrize("base", ["batch", "instance", "none"])
 def test_vectors_and_classes_are_maps_that_are_the_same_everywhere(base):
     torch.manual_seed(0)
@@ -268,6 +285,13 @@ def test_terms_by_hand():
     assert terms["fake"].item() == pytest.approx((1.5 + 0) / 2)
 
 
+def test_the_perceptual_term_is_there_at_every_size():
+    facts, batch = Facts({"a": 3, "b": 3}, (16, 16)), picture_batch(0, 2, 16)
+    system = make("spade", facts=facts, hidden=4, perceptual="alex")
+    system.check()
+    assert system.generator_loss(batch, system.share(batch, BEGIN))["perceptual"] > 0
+
+
 def test_the_discriminator_sees_fakes_and_reals_with_their_maps_in_one_batch():
     system, batch = small(instances="regions"), picture_batch(0)
     system.discriminator = Told()
@@ -417,12 +441,12 @@ def test_bf16_is_near_fp32():
 def test_boundaries_are_of_regions_or_of_the_map():
     batch = picture_batch(0)
     del batch["b"]
-    seen = {kind: small(instances=kind).segments(batch) for kind in ("regions", "map", "none")}
+    seen = {kind: small(instances=kind).condition(batch) for kind in ("regions", "map", "none")}
     assert torch.equal(seen["regions"][:, 3:], boundaries(batch["a"]))
     assert torch.equal(seen["map"][:, 3:], boundaries(batch["instance"]))
     assert seen["none"].shape[1] == 3
     del batch["instance"]  # as when translating
-    assert torch.equal(small(instances="map").segments(batch), seen["regions"])
+    assert torch.equal(small(instances="map").condition(batch), seen["regions"])
 
 
 def test_instance_maps_are_needed_only_if_they_are_used():
@@ -473,6 +497,7 @@ def test_what_depends_on_the_whole_picture_is_not_tiled(knobs):
         ({"depth": 7, "width": 1}, "--depth 7 halves --width 1 .* --width 2"),
         ({"adversarial": "wasserstein", "spectral": False}, "bounded slope"),
         ({"lambda_adversarial": 0.0, "lambda_feature": 0.0}, "discriminator without a say"),
+        ({"scales": 6}, "--scales 6 leaves less than 2 px .*--scales 5 or less"),
         ({"kernel": 4}, "--kernel"),
         ({"depth": 8}, "--depth"),
     ],
@@ -480,13 +505,6 @@ def test_what_depends_on_the_whole_picture_is_not_tiled(knobs):
 def test_settings_that_cannot_work_are_refused(knobs, words):
     with pytest.raises(SettingsError, match=words):
         small(**knobs)
-
-
-def test_pictures_too_small_for_the_classifier_are_refused():
-    facts = Facts({"a": 3, "b": 3}, (16, 64))
-    with pytest.raises(SettingsError, match="less than 31 px, these have 16"):
-        make("spade", facts=facts)
-    make("spade", facts=facts, perceptual="none")
 
 
 def test_training_with_missing_weights_is_refused():

@@ -136,7 +136,7 @@ def test_the_best_is_kept_and_makes_the_translator(train, bare, monkeypatch):
     run = train(steps=4, checkpoint_every=1, keep=1)
     assert steps(run) == [2, 4]
     saved = checkpoint.load(run.checkpoints()[0])
-    assert saved["best"] == {"step": 2, "by": "lpips", "score": 0.3}
+    assert saved["best"] == {"step": 2, "stage": "train", "by": "lpips", "score": 0.3}
     translator = dragoman.load(run.folder, "cpu")
     for name, value in saved["engine"]["average"]["generator"].items():
         assert torch.equal(translator.system.state_dict()[f"generator.{name}"], value), name

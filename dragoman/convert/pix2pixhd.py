@@ -157,7 +157,13 @@ def pix2pixhd(
     read["instances"] = "none" if seen == a else "map"
     if look is not None:
         read |= {"encoder_width": _wide(look.first), "encoder_depth": len(look.down)}
-    system = Pix2PixHD(Pix2PixHDSettings(**(read | settings)), facts)
+    read |= settings
+    if made.coarse.last is None and read["share_global"]:
+        raise FileError(
+            "an official generator with enhancers has no last convolution of its global network, "
+            f"which share_global={read['share_global']:g} would train alone; leave share_global out"
+        )
+    system = Pix2PixHD(Pix2PixHDSettings(**read), facts)
     system.generator, system.discriminator = made, judge
     system.level.set(True)
     if look is not None:

@@ -1,5 +1,6 @@
 """Perceptual distance: how far the activations of a frozen classifier are apart."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dragoman.errors import SettingsError
 from dragoman.losses.distances import l1, l2
@@ -21,6 +23,14 @@ Scaling = Literal["imagenet", "signed", "caffe"]
 Layers = Mapping[str, Mapping[str, float]]  # by backbone: the weight of each layer
 
 CAFFE_MEAN = (123.68, 116.779, 103.939)  # of the red, green and blue of ImageNet, in 0 ... 255
+# The layers of the reference codes of pix2pixHD (Wang et al. 2018) and SPADE, shallow to deep.
+RISING = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+RISING_VGG = {f"relu{block}_1": weight for block, weight in enumerate(RISING, start=1)}
+RISING_LAYERS: Layers = {
+    "alex": dict(zip(alexnet.RELUS, RISING, strict=True)),
+    "vgg16": RISING_VGG,
+    "vgg19": RISING_VGG,
+}
 
 
 @dataclass(frozen=True)
@@ -95,12 +105,13 @@ class Perceptual:
         """The activations of its layers for pictures [B, C, H, W] in [-1, 1], by name.
 
         One channel is repeated to three; of other numbers than three each is a grey picture, so
-        that activations have B * C of them (see `as_colour`).
+        that activations have B * C of them (see `as_colour`). Pictures too small for the layers
+        are enlarged first (see `perceptible`).
         """
         # channels of a bf16 picture would be rounded twice: the classifier's input is never short
         pictures = pictures.float() if pictures.dtype != torch.float64 else pictures
-        scaled = self._scaled(as_colour(pictures))
-        return self._network(pictures.device, pictures.dtype)(scaled)
+        network = self._network(pictures.device, pictures.dtype)
+        return network(perceptible(self._scaled(as_colour(pictures)), network.smallest))
 
     def __call__(self, fake: Tensor, real: Tensor) -> Tensor:
         """The distance of pictures [B, C, H, W] in [-1, 1] from the true ones, a scalar."""
@@ -121,7 +132,8 @@ class Perceptual:
     def _network(self, device: torch.device, dtype: torch.dtype) -> FrozenFeatures:
         key = (device, dtype)
         if key not in self._networks:
-            network = self._given or self._read()
+            # a copy: `to` would move the given one away from under another key
+            network = self._read() if self._given is None else copy.deepcopy(self._given)
             self._networks[key] = network.to(device=device, dtype=dtype)
         return self._networks[key]
 
@@ -131,6 +143,19 @@ class Perceptual:
             return AlexNet(taps)
         file = Path(self.file) if self.file else None
         return VGG(file, 16 if self.backbone == "vgg16" else 19, taps)
+
+
+def perceptible(pictures: Tensor, smallest: int) -> Tensor:
+    """Enlarge pictures [B, C, H, W] by a power of two until no side is below `smallest` px.
+
+    So small pictures, as those of an early stage, are judged by the same layers.
+    """
+    scale = 1
+    while min(pictures.shape[-2:]) * scale < smallest:
+        scale *= 2
+    if scale == 1:
+        return pictures
+    return functional.interpolate(pictures, scale_factor=float(scale), mode="bilinear")
 
 
 def known_layers(backbone: Backbone) -> list[str]:

@@ -92,6 +92,11 @@ class NearestConvolution(nn.Conv2d):
         return functional.conv_transpose2d(input, kernel, self.bias, stride=2, padding=padding)
 
 
+def halve(x: Tensor) -> Tensor:
+    """[B, C, H, W] to half the sides, odd ones rounded up; the mean of the 3 x 3 in the picture."""
+    return functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+
+
 def up_convolution(
     kind: Upsample,
     inputs: int,

@@ -1,8 +1,26 @@
 """Maps of the lines where regions or instances meet."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+Instances = Literal["none", "regions", "map"]  # whose boundaries are seen
+
+
+def with_boundaries(
+    x: Tensor, kind: Instances, regions: Tensor, instances: Tensor | None
+) -> Tensor:
+    """Append the boundaries to x [B, C, H, W], if any are wanted: [B, C + 1, H, W].
+
+    Of the instances [B, H, W] if kind is "map" and there are some, else of the regions
+    [B, K, H, W].
+    """
+    if kind == "none":
+        return x
+    mapped = kind == "map" and instances is not None
+    return torch.cat([x, boundaries(instances if mapped else regions, x.dtype)], 1)
 
 
 def boundaries(regions: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -38,6 +38,19 @@ class FrozenFeatures(nn.Module):
         self.load_state_dict(weights, assign=True)
         self.requires_grad_(False)
 
+    @property
+    def smallest(self) -> int:
+        """The least side in pixels of pictures of which the last layer still sees something."""
+        side = 1
+        for layer in reversed(self.features):
+            if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+                kernel, stride, padding = (
+                    v if isinstance(v, int) else int(v[0])
+                    for v in (layer.kernel_size, layer.stride, layer.padding)
+                )
+                side = max(1, (side - 1) * stride + kernel - 2 * padding)
+        return side
+
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Return {name: activation [B, C, H, W]} for [B, 3, H, W] in the range of the weights."""
         activations = {}

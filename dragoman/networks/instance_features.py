@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-DECAY = 0.99  # per step, of what is remembered of a class: the encoder that gave it moves on
+DECAY = 0.99  # of what is remembered, with each batch or part of one: the encoder moves on
 
 
 def connected(regions: Tensor) -> Tensor:

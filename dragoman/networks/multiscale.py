@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dragoman.errors import SettingsError
 from dragoman.networks import blocks
 from dragoman.networks.blocks import Norm
 from dragoman.networks.spectral import SpectralConv2d
@@ -50,6 +51,21 @@ class PatchLayers(nn.Module):
         return [*heard, self.last(x)]
 
 
+def check_scales(scales: int, side: int) -> None:
+    """Raise SettingsError if pictures of that shorter side have too few pixels for the scales.
+
+    Of a single pixel batch norm has no variance and no layer sees more than itself.
+    """
+    most = (side - 1).bit_length()
+    if scales > most:
+        raise SettingsError(
+            f"--scales {scales} leaves less than 2 px of pictures of {side} px, which the "
+            "discriminator sees; use "
+            + (f"--scales {most} or less, or " if most else "")
+            + "a larger --size"
+        )
+
+
 class MultiscaleDiscriminator(nn.Module):
     """Judges a picture at full, half, quarter ... size, each with its own network.
 
@@ -83,6 +99,6 @@ class MultiscaleDiscriminator(nn.Module):
         judged = []
         for index, discriminator in enumerate(self.discriminators):
             if index:
-                x = functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+                x = blocks.halve(x)
             judged.append(discriminator(x))
         return judged

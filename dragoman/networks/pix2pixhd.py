@@ -2,16 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dragoman.networks import blocks as parts
-from dragoman.networks.blocks import Norm, Upsample
+from dragoman.networks.blocks import Norm, Upsample, halve
 from dragoman.networks.resnet import Layer, Padding, Residual
-
-
-def halve(x: Tensor) -> Tensor:
-    """[B, C, H, W] to half the sides, each pixel the mean of the 3 x 3 about it in the picture."""
-    return functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
 
 
 class Head(nn.Module):

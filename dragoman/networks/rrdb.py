@@ -5,11 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dragoman.errors import SettingsError
-from dragoman.networks.blocks import NearestConvolution
+from dragoman.networks.blocks import NearestConvolution, Start
 
 SLOPE = 0.2  # of all leaky ReLUs
 SHARE = 0.2  # of a branch that is added to its input: residual scaling
-START = 0.1  # of a dense block's starting weights: "smaller initialization"
+IN_BLOCKS = 0.1  # of Kaiming's starting weights: "smaller initialization"
+ELSEWHERE = 6**-0.5  # PyTorch draws evenly from +-1/sqrt(n), Kaiming with the variance 2/n
 
 
 class DenseBlock(nn.Module):
@@ -91,9 +92,13 @@ class RRDBNet(nn.Module):
         return self.last(hidden).to(x.dtype)
 
     @torch.no_grad()
-    def begin(self) -> None:
-        """Make the starting weights of the dense blocks a tenth (Wang et al. 2018, section 3.1)."""
-        for block in self.body:
-            for layer in block.modules():
-                if isinstance(layer, nn.Conv2d):
-                    layer.weight.mul_(START)
+    def begin(self, start: Start) -> None:
+        """Once weights are drawn by a start: make those of "kaiming" smaller; begin at mid-grey.
+
+        A tenth in the dense blocks (Wang et al. 2018, section 3.1); elsewhere to the deviation of
+        PyTorch's own start, which the code has there.
+        """
+        nn.init.constant_(self.last.bias, 0.5)  # ty: ignore
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv2d) and start == "kaiming":
+                layer.weight.mul_(IN_BLOCKS if name.startswith("body.") else ELSEWHERE)

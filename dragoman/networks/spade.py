@@ -183,10 +183,11 @@ def _stretched(x: Tensor, sides: tuple[int, int]) -> Tensor:
 
 
 def _mixing(x: Tensor, lines: int, wanted: int) -> Tensor:
-    """How much of each of `lines` is in each wanted line: [wanted, lines]."""
-    place = (torch.arange(wanted, device=x.device, dtype=x.dtype) + 0.5) * (lines / wanted) - 0.5
-    known = torch.arange(lines, device=x.device, dtype=x.dtype)
-    return (1 - (place.clamp(0, lines - 1)[:, None] - known).abs()).clamp(min=0)
+    """How much of each of `lines` is in each wanted line: [wanted, lines], as exact as x."""
+    kind = torch.promote_types(x.dtype, torch.float32)  # bf16 has no numbers between far lines
+    place = (torch.arange(wanted, device=x.device, dtype=kind) + 0.5) * (lines / wanted) - 0.5
+    known = torch.arange(lines, device=x.device, dtype=kind)
+    return (1 - (place.clamp(0, lines - 1)[:, None] - known).abs()).clamp(min=0).to(x.dtype)
 
 
 class Layer(nn.Module):

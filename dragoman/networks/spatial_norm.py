@@ -69,8 +69,10 @@ class ModulatedNorm(nn.Module):
       2017), batch norm. It is SPADE with a map that is the same everywhere, borders aside.
     - AdaIN (Huang & Belongie 2017): a style vector [B, D], instance norm.
 
-    Batch statistics are over N, H and W. The scale is counted from 1 in all, so that a condition
-    of no effect leaves the plain norm; a linear layer's bias makes it the papers' forms.
+    Batch statistics are over N, H and W; in training a single value, which has none, passes
+    unchanged, as a map of 1 x 1 does with instance norm. The scale is counted from 1 in all, so
+    that a condition of no effect leaves the plain norm; a linear layer's bias makes it the papers'
+    forms.
 
     channels: of x. condition: K, D or the number of classes. kernel and hidden: a map's only.
     """
@@ -103,4 +105,6 @@ class ModulatedNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """[B, channels, H, W] and its condition to the same shape as x."""
         scale, shift = self.modulation(condition, (x.shape[-2], x.shape[-1]))
-        return self.norm(x) * (1 + scale) + shift
+        alone = self.training and len(x) * x.shape[-2] * x.shape[-1] == 1
+        plain = x if alone and isinstance(self.norm, nn.BatchNorm2d) else self.norm(x)
+        return plain * (1 + scale) + shift

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from dragoman.errors import SettingsError
 from dragoman.networks import blocks as layers
-from dragoman.networks.blocks import Norm
+from dragoman.networks.blocks import Norm, Start
 
 SLOPE = 0.1  # of the leaky ReLUs outside MSRResNet's blocks
 Activation = Literal["prelu", "relu"]
@@ -72,8 +72,8 @@ class SRResNet(nn.Module):
             hidden = activation(up(hidden))
         return self.last(hidden).to(x.dtype)
 
-    def begin(self) -> None:
-        """Let pictures begin at mid-grey, once starting weights are drawn."""
+    def begin(self, start: Start) -> None:
+        """Let pictures begin at mid-grey, once weights are drawn by a start."""
         nn.init.constant_(self.last.bias, 0.5)  # ty: ignore
 
 
@@ -115,10 +115,10 @@ class MSRResNet(nn.Module):
         return base + self.last(hidden).to(x.dtype)
 
     @torch.no_grad()
-    def begin(self) -> None:
-        """Make the starting weights of all convolutions a tenth, so that it begins bilinear."""
+    def begin(self, start: Start) -> None:
+        """Make the weights a tenth after a "kaiming" start, as the code: it begins bilinear."""
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and start == "kaiming":
                 layer.weight.mul_(0.1)
 
 

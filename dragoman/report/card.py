@@ -18,12 +18,15 @@ TRAINING = (
 )
 
 
-def model_card(config: dict[str, Any], scores: dict[str, Any] | None, credits: str) -> str:
+def model_card(
+    config: dict[str, Any], scores: dict[str, Any] | None, credits: str, any_size: bool = True
+) -> str:
     """Return the text of README.md for a translator.
 
     config: the content of its config.json: "system", "settings", "facts", "domains", "data",
     "training" and, if it is not to be derived from the data, "license". scores: the content of
-    scores.json or None. credits: of the data. Everything is escaped for Markdown.
+    scores.json or None. credits: of the data. any_size: whether it takes pictures of other sizes
+    than those of training. Everything is escaped for Markdown.
     """
     try:
         board = scoreboard(scores) if scores else None
@@ -33,7 +36,7 @@ def model_card(config: dict[str, Any], scores: dict[str, Any] | None, credits: s
     parts = [
         front_matter(config, board),
         f"# {system} on {data}",
-        purpose(config, system),
+        purpose(config, system, any_size),
         use(),
         training(config, data),
         f"## Scores\n\n{score_text(board)}",
@@ -96,13 +99,13 @@ def front_matter(config: dict[str, Any], board: Scoreboard | None) -> str:
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---"
 
 
-def purpose(config: dict[str, Any], system: str) -> str:
+def purpose(config: dict[str, Any], system: str, any_size: bool = True) -> str:
     """Say what the translator reads and paints."""
     domains = [mapping(domain) for domain in mapping(config.get("domains")).values()]
     names = [line(domain["name"]) for domain in domains if domain.get("name")]
     pair = f"{names[0]} to {names[1]}" if len(names) >= 2 else "pictures to pictures"
-    size = size_of(config)
-    at = f" It was trained at {size} and accepts any size." if size else ""
+    size, accepts = size_of(config), "accepts any size" if any_size else "accepts no other size"
+    at = f" It was trained at {size} and {accepts}." if size else ""
     return f"A translator from {pair}: the system {system}, trained with dragoman.{at}"
 
 
@@ -157,8 +160,9 @@ def score_text(board: Scoreboard | None) -> str:
     ]
     text = (
         f"Means over {line(board.count)} pictures of the {line(board.split)} split with 95 % "
-        "bootstrap intervals; the best of each column is bold. The other rows are baselines "
-        "that need no network." + "".join(f" {note}" for note in board.notes)
+        "bootstrap intervals; the best of each column is bold. Rows called after NAME are "
+        "earlier stages of the same run, the others baselines that need no network."
+        + "".join(f" {note}" for note in board.notes)
     )
     table = "\n".join(rows)
     return "\n\n".join(part for part in (text, table, "\n".join(protocol)) if part)

@@ -126,6 +126,7 @@ class ContextEncoder(System):
     source = "image"
     target = "image"
     best_by = "hole_l1_percent"
+    any_size = False  # the full layer belongs to one
     fill: Tensor
     square: Tensor
     weights: Tensor
@@ -134,6 +135,8 @@ class ContextEncoder(System):
         super().__init__(settings, facts)
         channels, self.size = facts.channels["image"], facts.size
         depth = _depth(settings, self.size)
+        pixels = 1 if settings.bottleneck == "conv" else (self.size[0] * self.size[1]) >> 2 * depth
+        self.whole_in_one = settings.norm == "batch" and pixels == 1
         self.gan = settings.lambda_adversarial > 0
         self._register_holes(channels)
         self.generator = Inpainter(
@@ -152,6 +155,11 @@ class ContextEncoder(System):
         initialise(self.generator, settings.start)
         if self.gan:
             (top, bottom), (left, right) = self.judged_lines
+            if min(bottom - top, right - left) < 2:
+                raise SettingsError(
+                    f"--hole {settings.hole:g} leaves the discriminator a line of one pixel to "
+                    "judge; use a greater --hole, --overlap 1 or --discriminator picture"
+                )
             self.discriminator = WholeDiscriminator(
                 channels,
                 (bottom - top, right - left),
@@ -202,6 +210,10 @@ class ContextEncoder(System):
     def measures(self) -> list[Metric]:
         return [] if self.settings.mask == "none" else [*hole_measures(self.hole)]
 
+    @property
+    def takes_hole(self) -> bool:
+        return self.settings.mask != "none" and self.settings.predict == "picture"
+
     def encoder(self, pictures: Tensor) -> Tensor:
         """Features of pictures [B, C, H, W] in [-1, 1]: [B, F, H / stride, W / stride]."""
         return self.generator.encoder(pictures)
@@ -209,13 +221,15 @@ class ContextEncoder(System):
     def hole(self, batch: Batch) -> Tensor:
         """The pixels that `generate` fills: [B, 1, H, W], 1 where dropped.
 
-        Those of batch["mask"] where there is one; else of random holes the one that belongs to
-        batch["index"], always the same; else the centre. A network that predicts only the centre
-        fills only that.
+        A user's own, batch["hole"], comes first, if `takes_hole`. Else they are as in training:
+        the data's masks, or of random holes the one that belongs to batch["index"], always the
+        same; without these, and always for centre holes, the centre.
         """
         kind = self.settings.mask
         hole = self.square
-        if "mask" in batch and kind != "none" and self.settings.predict == "picture":
+        if "hole" in batch and self.takes_hole:
+            hole = batch["hole"] > 0.5
+        elif kind == "data" and "mask" in batch:
             hole = batch["mask"] > 0.5
         elif kind in masks.DRAW and "index" in batch:
             numbers = masks.steady(kind, batch["index"])
@@ -263,6 +277,12 @@ class ContextEncoder(System):
         return self.completed(batch["image"], hole, self.predicted(batch["image"], hole))
 
     def share(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        if self.training and self.whole_in_one and len(batch["image"]) == 1:
+            raise SettingsError(
+                "--norm batch has nothing to average over where a single picture has become one "
+                "pixel; use a --batch of 2 or more for each part of --accumulate, or --norm "
+                "instance"
+            )
         hole = self.drawn_hole(batch)
         return {"hole": hole, "made": self.predicted(batch["image"], hole)}
 

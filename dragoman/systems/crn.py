@@ -18,6 +18,7 @@ from dragoman.networks.crn import CascadedRefinement, Norm
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
 
+SHIFT = 1e-3  # of the first norm at the start
 COARSEST = 4  # px: the shorter side of the coarsest module
 # The authors' weights, by which VGG19's terms come out equal on their pictures of 256 px.
 OFFICIAL = {"relu1_2": 1 / 1.6, "relu2_2": 1 / 2.3, "relu3_2": 1 / 1.8, "relu4_2": 1 / 2.8}
@@ -110,6 +111,11 @@ class CRN(System):
             settings.border,
         )
         initialise(self.generator, settings.start)
+        bias = getattr(self.generator.cascade[0].norm1, "bias", None)
+        if isinstance(bias, Tensor):  # of a layout without any class all would be 0, and the norms'
+            nn.init.constant_(
+                bias, SHIFT
+            )  # slope there, one over the root of epsilon each, infinite
         self.balance: Balance | None = None
         if settings.balance == "measured":
             self.balance = Balance(1 + len(self.perceptual.weights), settings.balance_steps)
@@ -120,12 +126,6 @@ class CRN(System):
         return (*cls.needs, "map") if masked else cls.needs
 
     def check(self) -> None:
-        height, width = self.facts.size
-        if self.settings.perceptual == "alex" and min(height, width) < alexnet.SMALLEST:
-            raise SettingsError(
-                f"--perceptual alex cannot see pictures of {height} x {width} px; use --size 32 "
-                "or more, or --perceptual vgg19"
-            )
         self.perceptual.check()
 
     def stages(self, steps: int) -> list[Stage]:
@@ -153,7 +153,7 @@ class CRN(System):
 
     def generator_loss(self, batch: Batch, made: Tensor) -> Terms:
         by_class = self.settings.answers > 1 and self.settings.regions == "classes"
-        errors = self.errors(batch, made, layout(batch) if by_class else None)
+        errors = self.errors(batch, made, masks(batch) if by_class else None)
         if self.balance is not None:
             raw = torch.stack([error.detach().sum(2).mean() for error in errors.values()])
             self.balance.measure(raw, len(made))
@@ -202,6 +202,16 @@ def layout(batch: Batch) -> Tensor:
     So the zeros beyond the border, which convolutions see, stand for no class, as officially.
     """
     return (batch["a"] + 1) / 2
+
+
+def masks(batch: Batch) -> Tensor:
+    """Where each class is, and last where none is, which counts as one more: [B, K + 1, H, W].
+
+    Pixels without a class would else never be learned (the official layouts have this class too).
+    """
+    known = layout(batch)
+    none = (1 - known.detach().sum(1, keepdim=True)).clamp(min=0)
+    return torch.cat([known, none], 1)
 
 
 def module_widths(settings: CRNSettings, size: tuple[int, int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +12,15 @@ from torch.optim import Adam, Optimizer
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.distances import feature_distance
-from dragoman.losses.perceptual import Perceptual, PerceptualSettings
-from dragoman.networks import alexnet
-from dragoman.networks.blocks import Norm, Start, Upsample, initialise
-from dragoman.networks.boundaries import boundaries
+from dragoman.losses.perceptual import RISING_LAYERS, Perceptual, PerceptualSettings
+from dragoman.networks.blocks import Norm, Start, Upsample, halve, initialise
+from dragoman.networks.boundaries import Instances, with_boundaries
 from dragoman.networks.instance_features import FeatureBank, connected, numbered, pool
-from dragoman.networks.multiscale import MultiscaleDiscriminator
-from dragoman.networks.pix2pixhd import CoarseToFine, Encoder, halve
+from dragoman.networks.multiscale import MultiscaleDiscriminator, check_scales
+from dragoman.networks.pix2pixhd import CoarseToFine, Encoder
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
 
-WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of the perceptual layers, shallow to deep
-VGG_LAYERS = {f"relu{block}_1": weight for block, weight in enumerate(WEIGHTS, start=1)}
-LAYERS = {
-    "alex": dict(zip(alexnet.RELUS, WEIGHTS, strict=True)),
-    "vgg16": VGG_LAYERS,
-    "vgg19": VGG_LAYERS,
-}
 DEPTH = 4  # halvings of the global generator and of the encoder, where pictures allow it
 
 
@@ -54,7 +46,7 @@ class Pix2PixHDSettings(PerceptualSettings):
     norm: Norm = knob("instance", "normalisation in generator, encoder and discriminator")
     upsample: Upsample = knob("transposed", "how the generator enlarges: resizing avoids grids")
     start: Start = knob("normal", "starting weights of all networks; normal: N(0, 0.02)")
-    instances: Literal["none", "regions", "map"] = knob(
+    instances: Instances = knob(
         "regions",
         "whose boundaries G and D see: none, connected regions of the input, or the data's "
         "instance maps (regions stand in for a picture that comes without)",
@@ -102,6 +94,11 @@ class Pix2PixHDSettings(PerceptualSettings):
             raise SettingsError(
                 "--adversarial wasserstein needs a gradient penalty, which pix2pixHD has not; use "
                 "least_squares or hinge"
+            )
+        if self.lambda_adversarial == 0 and self.lambda_feature == 0:
+            raise SettingsError(
+                "--lambda_adversarial 0 with --lambda_feature 0 leaves the discriminator without "
+                "a say; use a weight above 0, or the system regression"
             )
 
 
@@ -152,6 +149,7 @@ class Pix2PixHD(System):
         super().__init__(settings, facts)
         a, b = facts.channels["a"], facts.channels["b"]
         sides = [side >> settings.enhancers for side in facts.size]
+        reduced = settings.enhancers and settings.share_global
         norm, start = settings.norm, settings.start
         seen = a + (settings.instances != "none")
         self.generator = CoarseToFine(
@@ -166,7 +164,8 @@ class Pix2PixHD(System):
             upsample=settings.upsample,
             alone=settings.share_global > 0,
         )
-        self.level = Level(enhanced=not settings.enhancers or not settings.share_global)
+        self.level = Level(enhanced=not reduced)
+        check_scales(settings.scales, min(sides if reduced else facts.size))
         self.discriminator = MultiscaleDiscriminator(
             seen + b,
             settings.discriminator_width,
@@ -179,11 +178,11 @@ class Pix2PixHD(System):
             self.encoder = Encoder(
                 b, settings.features, settings.encoder_width, depth, norm, settings.upsample
             )
-            self.bank = FeatureBank(a, settings.features)
+            self.bank = FeatureBank(a + 1, settings.features)
         for network in self.children():
             initialise(network, start)
         scaling = "imagenet" if settings.perceptual == "alex" else "signed"  # as officially
-        self.perceptual = Perceptual(settings, LAYERS, scaling=scaling)
+        self.perceptual = Perceptual(settings, RISING_LAYERS, scaling=scaling)
 
     @classmethod
     def needed(cls, settings: Pix2PixHDSettings) -> tuple[str, ...]:
@@ -268,10 +267,7 @@ class Pix2PixHD(System):
     def condition(self, batch: Batch) -> Tensor:
         """What generator and discriminator go by: the input, and the boundaries of instances."""
         a = batch["a"]
-        if self.settings.instances == "none":
-            return a
-        mapped = self.settings.instances == "map" and "instance" in batch
-        return torch.cat([a, boundaries(batch["instance"] if mapped else a, a.dtype)], 1)
+        return with_boundaries(a, self.settings.instances, a, batch.get("instance"))
 
     def given_to_generator(self, batch: Batch, features: Tensor | None) -> Tensor:
         """The condition and, if there are any, the features: [B, ..., H, W]."""
@@ -297,8 +293,8 @@ class Pix2PixHD(System):
         if settings.lambda_feature and real is not None:
             total["feature"] = settings.lambda_feature * matching(fake, real)
         if settings.lambda_perceptual and self.perceptual:
-            pictures = [perceptible(p) for p in (made.pictures, batch["b"])]
-            total["perceptual"] = settings.lambda_perceptual * self.perceptual(*pictures)
+            apart = self.perceptual(made.pictures, batch["b"])
+            total["perceptual"] = settings.lambda_perceptual * apart
         return total
 
     def discriminator_loss(self, batch: Batch, made: Made) -> Terms:
@@ -337,8 +333,11 @@ def halvings(name: str, wanted: int | None, sides: list[int]) -> int:
 
 
 def classes(pictures: Tensor) -> Tensor:
-    """The greatest channel of each pixel, which is the class in a label map: int64 [B, H, W]."""
-    return pictures.argmax(1)
+    """The greatest channel of each pixel, which is the class in a label map: int64 [B, H, W].
+
+    Pixels of -1 in all channels are without a class, which is one more.
+    """
+    return torch.where((pictures == -1).all(1), pictures.shape[1], pictures.argmax(1))
 
 
 def matching(fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
@@ -351,13 +350,3 @@ def matching(fake: list[list[Tensor]], real: list[list[Tensor]]) -> Tensor:
         for f, r in zip(fake, real, strict=True)
     ]
     return torch.stack(scales).mean()
-
-
-def perceptible(pictures: Tensor) -> Tensor:
-    """Pictures enlarged by a power of two until the classifier can see anything in them."""
-    scale = 1
-    while min(pictures.shape[-2:]) * scale < alexnet.SMALLEST:
-        scale *= 2
-    if scale == 1:
-        return pictures
-    return functional.interpolate(pictures, scale_factor=float(scale), mode="bilinear")

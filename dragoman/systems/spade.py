@@ -10,23 +10,16 @@ from torch.optim import Adam, Optimizer
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.distances import feature_distance, full, kl_normal
-from dragoman.losses.perceptual import Perceptual, PerceptualSettings
-from dragoman.networks import alexnet
+from dragoman.losses.perceptual import RISING_LAYERS, Perceptual, PerceptualSettings
 from dragoman.networks.blocks import Norm, Start, initialise
-from dragoman.networks.boundaries import boundaries
-from dragoman.networks.multiscale import MultiscaleDiscriminator
+from dragoman.networks.boundaries import Instances, with_boundaries
+from dragoman.networks.multiscale import MultiscaleDiscriminator, check_scales
 from dragoman.networks.spade import DEEPEST, ImageEncoder, Resize, SPADEGenerator
 from dragoman.networks.spatial_norm import HIDDEN, Base
 from dragoman.networks.spectral import settle
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
 
-WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of a classifier's layers, from first to last
-LAYERS = {
-    "alex": {f"relu{n + 1}": weight for n, weight in enumerate(WEIGHTS)},
-    "vgg16": {f"relu{n + 1}_1": weight for n, weight in enumerate(WEIGHTS)},
-    "vgg19": {f"relu{n + 1}_1": weight for n, weight in enumerate(WEIGHTS)},
-}
 BASES: dict[str, Base] = {"spade": "batch", "batch": "batch", "adain": "instance"}
 DEPTH = 5  # doublings of the reference code at 256 px
 BOTTOM = 2  # px of the bottom, at least, where depth is not set
@@ -59,7 +52,7 @@ class SPADESettings(PerceptualSettings):
     upsample: Resize = knob("nearest", "how the generator doubles the sides")
     spectral: bool = knob(True, "normalise convolutions by their largest singular value")
     start: Start = knob("xavier", "starting weights of all networks, of gain 0.02")
-    instances: Literal["none", "regions", "map"] = knob(
+    instances: Instances = knob(
         "regions",
         "whose boundaries G and D see: none, regions of the input's classes, or the data's "
         "instance maps (regions stand in for a picture that comes without)",
@@ -110,8 +103,8 @@ class SPADE(System):
 
     min_G max_D of the hinge objective, averaged over the discriminator's scales, plus feature
     matching, a perceptual term and, if multimodal, the divergence of the encoder's z from N(0, I)
-    (section 3.2, appendix A). D sees fake and real pictures, each with its map, in one batch; G
-    steps first.
+    (section 3.2, appendix A). D sees fake and real pictures, each with its map, in one batch. G
+    steps first, and D learns from the pictures made before it; the reference code makes them anew.
 
     Source is any picture in [-1, 1]. Networks see it in [0, 1], so that a label map of -1 and 1
     is one-hot, as in the reference code.
@@ -124,11 +117,7 @@ class SPADE(System):
     def __init__(self, settings: SPADESettings, facts: Facts) -> None:
         super().__init__(settings, facts)
         a, b = facts.channels["a"], facts.channels["b"]
-        if settings.perceptual == "alex" and min(facts.size) < alexnet.SMALLEST:
-            raise SettingsError(
-                f"--perceptual alex sees nothing in pictures of less than {alexnet.SMALLEST} px, "
-                f"these have {min(facts.size)}; use --perceptual none or a larger --size"
-            )
+        check_scales(settings.scales, min(facts.size))
         seen = a + (settings.instances != "none")
         self.generator = self._generator(seen, b)
         self.discriminator = MultiscaleDiscriminator(
@@ -148,7 +137,7 @@ class SPADE(System):
         for network in networks:
             settle(initialise(network, settings.start))
         scaling = "imagenet" if settings.perceptual == "alex" else "signed"
-        self.perceptual = Perceptual(settings, LAYERS, "l1", scaling)
+        self.perceptual = Perceptual(settings, RISING_LAYERS, scaling=scaling)
 
     def _generator(self, seen: int, outputs: int) -> SPADEGenerator:
         settings, (height, width) = self.settings, self.facts.size
@@ -193,22 +182,17 @@ class SPADE(System):
     def averaged(self) -> list[nn.Module]:
         return [self.generator]
 
-    def segments(self, batch: Batch) -> Tensor:
+    def condition(self, batch: Batch) -> Tensor:
         """The map that the networks see: the source in [0, 1], and the boundaries if wanted."""
-        source, instances = batch["a"], self.settings.instances
-        seen = (source + 1) / 2
-        if instances == "none":
-            return seen
-        mapped = instances == "map" and "instance" in batch
-        regions = batch["instance"] if mapped else source
-        return torch.cat([seen, boundaries(regions, source.dtype)], 1)
+        a = batch["a"]
+        return with_boundaries((a + 1) / 2, self.settings.instances, a, batch.get("instance"))
 
     def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
         source, z = batch["a"], None
         if self.settings.multimodal:
             sides = (len(source), self.settings.latent)
             z = torch.randn(sides, device=source.device, dtype=source.dtype)
-        return self.generator(self.segments(batch), z)
+        return self.generator(self.condition(batch), z)
 
     @property
     def answers(self) -> int | None:
@@ -216,7 +200,7 @@ class SPADE(System):
 
     def share(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """The fake pictures and, if multimodal, mean and log variance of z for the true ones."""
-        segments = self.segments(batch)
+        segments = self.condition(batch)
         if not self.settings.multimodal:
             return {"fake": self.generator(segments)}
         mean, log_variance = map(full, self.encoder(batch["b"]))
@@ -225,7 +209,7 @@ class SPADE(System):
 
     def judged(self, batch: Batch, fake: Tensor) -> list[list[tuple[Tensor, Tensor]]]:
         """D's activations for fake and real pictures: by scale and layer, logits last."""
-        segments = self.segments(batch)
+        segments = self.condition(batch)
         pictures = torch.cat([fake.to(batch["b"].dtype), batch["b"]])
         heard = self.discriminator(torch.cat([torch.cat([segments, segments]), pictures], 1))
         count = len(fake)

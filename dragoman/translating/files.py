@@ -18,7 +18,8 @@ from dragoman.data.sinks import Sink, open_sink
 from dragoman.data.writing import check_can_hold, write_raster
 from dragoman.errors import DataError, DragomanError
 from dragoman.translating.cutting import cutting
-from dragoman.translating.inputs import Wide, alpha_as, headers_of, read_whole
+from dragoman.translating.inputs import Wide, alpha_as, headers_of, hole_of, read_whole
+from dragoman.translating.kinds import joined_holes
 from dragoman.translating.options import Options
 from dragoman.translating.streams import Streams
 from dragoman.translating.tiles import Write, translate_windows
@@ -39,8 +40,8 @@ class Work:
     """A picture on its way.
 
     header: of its first file. cut: it is translated in tiles. tensor: what the network is given;
-    made: what it returned, [1, C, H, W]. how: arguments for writing it. notes: what a user should
-    know. error: why it could not be translated.
+    hole: what it is to fill in, if it does such; made: what it returned, [1, C, H, W]. how:
+    arguments for writing it. notes: what a user should know. error: why it could not be translated.
     """
 
     files: tuple[Path, ...]
@@ -48,6 +49,7 @@ class Work:
     header: Header | None = None
     cut: bool = False
     tensor: Tensor | None = None
+    hole: Tensor | None = None
     alpha: NDArray | None = None
     made: Tensor | None = None
     how: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +95,8 @@ class Stages:
         """True if the network can take both at once."""
         if first.tensor is None or second.tensor is None:
             return False
-        return first.tensor.shape == second.tensor.shape
+        holes = (first.hole is None) == (second.hole is None)
+        return holes and first.tensor.shape == second.tensor.shape
 
     def _guarded(self, works: list[Work], stage: Callable[[list[Work]], None]) -> list[Work]:
         try:
@@ -119,10 +122,13 @@ class Stages:
                 f"{work.files[0]} has transparency, which --alpha refuse forbids; save it without, "
                 "or use --alpha carry or --alpha white"
             )
+        self.translator.check_size(header.height, header.width)
         work.cut = self.translator.cuts((header.height, header.width), self.cutting)
         if not work.cut:
             part, icc = read_whole(work.files, source, limit)
             work.tensor = encoded(source, part.pixels)
+            if self.translator.fills and self.options.alpha == "carry":
+                work.hole = hole_of(part.alpha)
             work.how, work.alpha = self._manner(work, icc), part.alpha
 
     def _manner(self, work: Work, icc: bytes | None) -> dict[str, Any]:
@@ -144,7 +150,7 @@ class Stages:
         header, target = work.header, self.translator.target
         assert header is not None
         wanted = header.alpha and len(work.files) == 1 and self.options.alpha == "carry"
-        if not wanted or target.alpha == "keep":
+        if not wanted or target.alpha == "keep" or work.hole is not None:
             return False
         suffix = work.place.suffix.lower()
         able = suffix in _TIFF or target.planes in _TRANSPARENT.get(suffix, ())
@@ -167,7 +173,8 @@ class Stages:
             return
         batch = torch.cat([work.tensor for work in works if work.tensor is not None])
         with self.streams.room(batch[:, 0].numel()):
-            made = one.tried(batch, self.cutting, self.options.seed)
+            holes = joined_holes([work.hole for work in works])
+            made = one.tried(batch, self.cutting, self.options.seed, holes)
         if made is None:
             for work in works:
                 with self.streams.alone():

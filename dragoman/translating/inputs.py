@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dragoman.data.catalogue import EXTENT, Domain
 from dragoman.data.decoding import fitted
@@ -67,6 +69,13 @@ def part_of(rasters: list[Raster], files: tuple[Path, ...], domain: Domain) -> P
             f"{domain.name} have {domain.planes}"
         )
     return Part(stacked)
+
+
+def hole_of(alpha: NDArray | None) -> Tensor | None:
+    """What is fully transparent, [1, 1, H, W], 1 there; None if nothing is."""
+    if alpha is None or alpha.all():
+        return None
+    return torch.from_numpy(alpha[..., 0] == 0)[None, None].float()
 
 
 class Wide:

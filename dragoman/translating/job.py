@@ -62,11 +62,16 @@ def translate(
         )
         for one, tag in _answering(translator, chosen.answers)
     ]
-    told = []
+    told, failed = [], []
     for job in jobs:
         with listening(job):
             job.go()
-        told.append(job.told())
+        try:
+            told.append(job.told())
+        except PicturesFailed as error:  # the other answers are made all the same
+            failed.append(str(error))
+    if failed:
+        raise PicturesFailed("\n".join(dict.fromkeys([*told, *failed])))
     return "\n".join(told)
 
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dragoman.data.blob import as_blob
-from dragoman.data.decoding import picture as read_picture
 from dragoman.data.raster import MOST_PIXELS
 from dragoman.data.single import check_pil, checked, decoded, encoded, flat, from_pil, to_pil
 from dragoman.translating.cutting import Cutting
+from dragoman.translating.inputs import hole_of, read_whole
 from dragoman.translating.tiles import translate_pixels, translate_tensor
 
 if TYPE_CHECKING:
@@ -30,12 +29,14 @@ Made = Image.Image | np.ndarray | Tensor
 class Taken:
     """A picture brought to the source domain, and the kind it came in.
 
-    pixels: stored numbers [H, W, planes]; or tensor: [B, C, H, W] in [-1, 1].
+    pixels: stored numbers [H, W, planes]; or tensor: [B, C, H, W] in [-1, 1]. hole: [1, 1, H, W],
+    what the system is to fill in, if it does such.
     """
 
     kind: Literal["array", "pil", "tensor", "batch"]
     pixels: NDArray | None = None
     tensor: Tensor | None = None
+    hole: Tensor | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,6 +52,14 @@ def take(translator: Translator, picture: Picture, limit: int = MOST_PIXELS) -> 
 
     limit: the most pixels of a file.
     """
+    taken = _taken(translator, picture, limit)
+    translator.check_size(*taken.size)
+    return taken
+
+
+def _taken(translator: Translator, picture: Picture, limit: int) -> Taken:
+    source = translator.source
+    fills = translator.fills
     if isinstance(picture, Tensor):
         one = picture.dim() != 4
         batch = picture[None] if one else picture
@@ -58,11 +67,14 @@ def take(translator: Translator, picture: Picture, limit: int = MOST_PIXELS) -> 
         return Taken("tensor" if one else "batch", tensor=batch)
     if isinstance(picture, Image.Image):
         check_pil(translator.target)
-        return Taken("pil", from_pil(translator.source, picture))
+        pixels = from_pil(source, picture)
+        clear = fills and picture.has_transparency_data
+        alpha = np.asarray(picture.convert("RGBA"))[..., 3:] if clear else None
+        return Taken("pil", pixels, hole=hole_of(alpha))
     if isinstance(picture, str | Path):
-        pixels = read_picture((as_blob(picture),), translator.source, limit)
-        return Taken("array", pixels)
-    return Taken("array", checked(translator.source, np.asarray(picture)))
+        part, _ = read_whole((Path(picture),), source, limit)
+        return Taken("array", part.pixels, hole=hole_of(part.alpha) if fills else None)
+    return Taken("array", checked(source, np.asarray(picture)))
 
 
 def as_tensor(translator: Translator, taken: Taken) -> Tensor:
@@ -76,7 +88,7 @@ def as_tensor(translator: Translator, taken: Taken) -> Tensor:
 def translate_taken(translator: Translator, taken: Taken, cut: Cutting, seed: int) -> Made:
     """Translate one picture, in tiles if it is cut or memory does not suffice otherwise."""
     if not translator.cuts(taken.size, cut):
-        made = translator.tried(as_tensor(translator, taken), cut, seed)
+        made = translator.tried(as_tensor(translator, taken), cut, seed, taken.hole)
         if made is not None:
             return give(translator, taken, made)
     return in_tiles(translator, taken, cut, seed)
@@ -102,9 +114,17 @@ def give(translator: Translator, taken: Taken, made: Tensor) -> Made:
 
 def alike(one: Taken, other: Taken) -> bool:
     """True if the network can take both at once."""
-    return one.size == other.size and "batch" not in (one.kind, other.kind)
+    same = one.size == other.size and (one.hole is None) == (other.hole is None)
+    return same and "batch" not in (one.kind, other.kind)
 
 
-def joined(translator: Translator, group: list[Taken]) -> Tensor:
-    """The pictures of a group as one tensor [B, C, H, W]."""
-    return torch.cat([as_tensor(translator, taken).float() for taken in group])
+def joined(translator: Translator, group: list[Taken]) -> tuple[Tensor, Tensor | None]:
+    """The pictures of a group as one tensor [B, C, H, W], and their holes, if they have such."""
+    pictures = torch.cat([as_tensor(translator, taken).float() for taken in group])
+    return pictures, joined_holes([taken.hole for taken in group])
+
+
+def joined_holes(holes: list[Tensor | None]) -> Tensor | None:
+    """The holes [1, 1, H, W] of pictures as one tensor; None if there are none."""
+    there = [hole for hole in holes if hole is not None]
+    return torch.cat(there) if there else None

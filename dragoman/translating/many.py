@@ -105,9 +105,9 @@ class _Stages:
         taken = [item.taken for item in items if item.taken is not None]
         try:
             if taken and not one.cuts(taken[0].size, self.cut):
-                batch = joined(one, taken)
+                batch, holes = joined(one, taken)
                 with self.streams.room(batch[:, 0].numel()):
-                    made = one.tried(batch, self.cut, self.seed)
+                    made = one.tried(batch, self.cut, self.seed, holes)
                 if made is not None:
                     parts = [made] if len(items) == 1 else made.split(1)
                     for item, part in zip(items, parts, strict=True):

@@ -47,7 +47,8 @@ class Options:
     alpha: Alpha = knob(
         "carry",
         "transparent pictures: carry lays their transparency onto the output where its format "
-        "has such, white lays them over white, refuse refuses them",
+        "has such (systems that fill holes fill what is fully transparent instead), white lays "
+        "them over white, refuse refuses them",
     )
     batch: int = knob(1, "pictures of equal size that the network takes at once", 1, 1024)
     shard: str | None = knob(

@@ -10,13 +10,13 @@ from torch.nn import functional
 from dragoman.convert import pix2pixhd, renaming
 from dragoman.engine import sum_of
 from dragoman.losses.adversarial import Adversarial
-from dragoman.losses.perceptual import Perceptual
+from dragoman.losses.perceptual import RISING_VGG, Perceptual
 from dragoman.networks.instance_features import numbered, pool
 from dragoman.networks.multiscale import MultiscaleDiscriminator
 from dragoman.networks.pix2pixhd import CoarseToFine
 from dragoman.networks.vgg import VGG
 from dragoman.system import Batch, Facts, Progress, Terms
-from dragoman.systems.pix2pixhd import VGG_LAYERS, Made, Pix2PixHD
+from dragoman.systems.pix2pixhd import Made, Pix2PixHD
 from golden_checks.fixture import NEGLIGIBLE, Fixture, Unsupported
 from golden_checks.losses import leaf
 
@@ -110,7 +110,7 @@ def check_discriminator(fixture: Fixture) -> None:
 
 def classifier(weights: dict[str, Tensor]) -> VGG:
     """The stand-in for VGG19."""
-    taps = list(VGG_LAYERS)
+    taps = list(RISING_VGG)
     return VGG(weights, depth=19, taps=taps, width=weights["features.0.weight"].shape[0])
 
 
@@ -118,7 +118,7 @@ def check_vgg_loss(fixture: Fixture) -> None:
     """The perceptual term, the activations it compares, and its gradient."""
     network, settings = classifier(fixture.under("weights/")), fixture.constructor
     weights = dict(zip(SLICES.values(), settings["weights"], strict=True))
-    assert weights == VGG_LAYERS
+    assert weights == RISING_VGG
     perceptual = Perceptual.of(network, weights, scaling="signed")
     x, y = leaf(fixture.tensors["input/x"]), fixture.tensors["input/y"]
     activations = perceptual.features(x)
@@ -152,7 +152,7 @@ def system_of(fixture: Fixture) -> Pix2PixHD:
     )
     if not settings["no_vgg_loss"]:
         network = classifier(fixture.under("weights/vgg19/"))
-        system.perceptual = Perceptual.of(network, VGG_LAYERS, scaling="signed")
+        system.perceptual = Perceptual.of(network, RISING_VGG, scaling="signed")
     return system
 
 

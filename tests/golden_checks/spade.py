@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from dragoman.convert import renaming, spade
 from dragoman.engine import sum_of
-from dragoman.losses.perceptual import Perceptual
+from dragoman.losses.perceptual import RISING_VGG, Perceptual
 from dragoman.networks.spade import SPADEGenerator
 from dragoman.networks.vgg import VGG
 from dragoman.system import Batch, Facts, Progress
-from dragoman.systems.spade import LAYERS, SPADE
+from dragoman.systems.spade import SPADE
 from golden_checks.fixture import NEGLIGIBLE, Fixture
 from golden_checks.losses import objective
 
@@ -183,7 +183,7 @@ def stand_in(fixture: Fixture) -> Perceptual:
     """The perceptual term with the fixture's own classifier."""
     places = [re.match(r"(weights/.*?)features\.0\.weight", key) for key in fixture.tensors]
     (prefix,) = (place[1] for place in places if place)
-    weights, layers = fixture.under(prefix), LAYERS["vgg19"]
+    weights, layers = fixture.under(prefix), RISING_VGG
     network = VGG(weights, 19, list(layers), width=weights["features.0.weight"].shape[0])
     return Perceptual.of(network, layers, "l1", "signed")
 
@@ -204,7 +204,7 @@ def check_losses(fixture: Fixture) -> None:
     batch = {"a": 2 * one_hot.float() - 1, "b": given["image"]}
     if "instance" in given and system.settings.instances == "map":
         batch["instance"] = given["instance"]
-    fixture.compare("output/semantics", system.segments(batch))
+    fixture.compare("output/semantics", system.condition(batch))
     latent = system.settings.latent
     draws = draws_of(fixture, latent) if system.settings.multimodal else [None, None]
     networks = {"netG": "generator", "netD": "discriminator"}
@@ -235,7 +235,7 @@ def shared_with(system: SPADE, batch: Batch, draw: Tensor | None) -> dict[str, T
         return system.share(batch, Progress(0, 1))
     mean, log_variance = system.encoder(batch["b"])
     z = mean + draw * (log_variance / 2).exp()
-    fake = system.generator(system.segments(batch), z)
+    fake = system.generator(system.condition(batch), z)
     return {"fake": fake, "mean": mean, "log_variance": log_variance}
 
 
