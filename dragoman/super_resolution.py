@@ -95,6 +95,8 @@ class SuperResolution(System):
     needs = ("low", "high")
     source, target = "low", "high"
     defaults: ClassVar[dict[str, Any]] = {"scale": 4, "batch": 16}
+    # A deep network sees hundreds of px, of which the farther ones hardly count.
+    context = 32
     layers: ClassVar[Layers]  # of the perceptual term
     settings: Any  # SuperResolutionSettings of the paper
     generator: Any

@@ -86,6 +86,7 @@ class System(nn.Module):
     best_by: ClassVar[str | None] = None  # the measure, low is good, that chooses its checkpoint
     remedies: ClassVar[dict[str, str]] = {}  # by batch key: what to type where data lacks it
     any_size: ClassVar[bool] = True  # whether `generate` takes pictures of other sizes than Facts
+    context: ClassVar[int | None] = None  # px around a tile that matter, if less than all it sees
     answer: int = 0  # which of its `answers` it gives where `generate` is not told
 
     def __init__(self, settings: Any, facts: Facts) -> None:

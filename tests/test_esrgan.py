@@ -19,7 +19,7 @@ from dragoman.networks.rrdb import RRDB, DenseBlock, RRDBNet
 from dragoman.networks.unet_discriminator import UNetDiscriminator
 from dragoman.networks.vgg_discriminator import VGGDiscriminator
 from dragoman.system import Facts
-from dragoman.tiling import receptive_field
+from dragoman.tiling import Tiler, TileSettings, receptive_field
 
 PLAIN: dict[str, Any] = {"blocks": 1, "growth": 2, "perceptual": "none"}
 REAL, FAKE = torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [2.0]])  # means 2 and 1
@@ -276,3 +276,23 @@ def test_a_system_of_official_weights(judge):
             Facts(LARGER.channels, (32, 32), scale=4),
             perceptual="none",
         )
+
+
+def test_a_deep_network_is_tiled_with_as_much_context_as_counts():
+    facts = Facts({"low": 3, "high": 3}, (16, 16), scale=4)
+    system = make("esrgan", facts=facts, width=8, growth=4, blocks=8, psnr_share=1).eval()
+    tiler = Tiler(system, "cpu", TileSettings(tile=32))
+    assert tiler.reach is not None
+    assert tiler.reach.furthest > 100
+    assert (tiler.margins, tiler.overlap) == ((32, 32, 32, 32), 0)
+    assert Tiler(system, "cpu", TileSettings(context=999)).margins == tiler.reach.margins
+    picture = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    made = torch.full((1, 3, 384, 512), torch.nan)
+
+    def write(y, x, part):
+        made[..., y : y + part.shape[2], x : x + part.shape[3]] = part
+
+    tiler.run(lambda y0, y1, x0, x1: picture[..., y0:y1, x0:x1], write, 96, 128)
+    with torch.no_grad():
+        whole = system.generate({"low": picture})
+    assert (made - whole).abs().max() < 2 / 127.5

@@ -28,7 +28,6 @@ CHECKS: dict[tuple[str, str], Callable[[Fixture], None]] = {  # by family and of
     ): losses.check_biggan_losses,
     ("biggan", "ortho, default_ortho"): losses.check_biggan_orthogonal,
     ("sr", "GANLoss"): losses.check_sr_loss,
-    ("sr", "ESRGANModel (relativistic average losses)"): losses.check_sr_relativistic,
     ("spade", "GANLoss / KLDLoss"): losses.check_spade_losses,
     ("lpips", "LPIPS"): perceptual.check_lpips,
 }

@@ -170,7 +170,7 @@ class Passage:
         area = sum(core.height * core.width for _, core in parts(layers[0].margins))
         self.planned += sum(weights) * area
         for layer, self.weight in zip(layers, weights, strict=True):
-            margins = layer.margins.at_most(self.tiler.settings.context)
+            margins = layer.margins.at_most(self.tiler.context)
             while not self._sweep(layer, parts(margins)):
                 pass  # with smaller tiles, and from the start: one may be half counted
 

@@ -19,7 +19,7 @@ class TileSettings:
     context: int | None = knob(
         None,
         "px around each tile that the network sees too; default: all that it can see, so that "
-        "tiles change nothing; less is faster",
+        "tiles change nothing, or what a system says is enough; less is faster",
         0,
     )
     overlap: int | None = knob(

@@ -47,14 +47,22 @@ class Tiler:
     @property
     def margins(self) -> Margins:
         """Pixels that a tile sees around itself: all that matter, unless `context` says less."""
-        return self.reach.margins.at_most(self.settings.context) if self.reach else NONE
+        return self.reach.margins.at_most(self.context) if self.reach else NONE
+
+    @property
+    def context(self) -> int | None:
+        """The most pixels that a tile sees around itself: as set, else what the system says."""
+        set_so = self.settings.context
+        return self.system.context if set_so is None else set_so
 
     @property
     def overlap(self) -> int:
         """Pixels over which tiles are blended."""
         if self.settings.overlap is not None:
             return self.settings.overlap
-        return 0 if self.reach is None or self.margins == self.reach.margins else BLENDED
+        if self.reach is None or self.settings.context is None:
+            return 0
+        return 0 if self.margins == self.reach.margins else BLENDED
 
     @cached_property
     def room(self) -> float:

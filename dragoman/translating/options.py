@@ -34,7 +34,11 @@ class Options:
         1 << 16,
     )
     context: int | None = knob(
-        None, "px around each tile that are seen too; without it all that can matter", 0, 1 << 16
+        None,
+        "px around each tile that are seen too; without it all that can matter, or for srgan and "
+        "esrgan 32",
+        0,
+        1 << 16,
     )
     overlap: int | None = knob(None, "px over which neighbouring tiles are blended", 0, 1 << 16)
     norms: Norms = knob("fast", "statistics of instance norms over all tiles: fast or exact")

@@ -148,30 +148,6 @@ def check_sr_loss(fixture: Fixture) -> None:
         fixture.compare(f"grad/{key}", prediction.grad)
 
 
-def check_sr_relativistic(fixture: Fixture) -> None:
-    """The relativistic average losses of ESRGAN; the real logits are constants to G."""
-    if fixture.constructor["gan_type"] != "vanilla":
-        raise Unsupported(f"relativistic objective of type {fixture.constructor['gan_type']}")
-    real, fake = leaf(fixture.tensors["input/d_real"]), leaf(fixture.tensors["input/d_fake"])
-    terms = adversarial.discriminator_terms("relativistic", real, fake, hold_means=True)
-    ((terms["real"] + terms["fake"]) / 2).backward()
-    fixture.compare("output/d_real_loss", terms["real"] / 2)
-    fixture.compare("output/d_fake_loss", terms["fake"] / 2)
-    assert real.grad is not None
-    assert fake.grad is not None
-    fixture.compare("grad/d/d_real", real.grad)
-    fixture.compare("grad/d/d_fake", fake.grad)
-    fake = leaf(fake)
-    exchanged = adversarial.discriminator_terms("relativistic", real, fake, 0.0, 1.0)
-    total = adversarial.generator_term("relativistic", fake, real.detach()) / 2
-    total.backward()
-    fixture.compare("output/g_real", exchanged["real"])
-    fixture.compare("output/g_fake", exchanged["fake"])
-    fixture.compare("output/g_total", total)
-    assert fake.grad is not None
-    fixture.compare("grad/g/d_fake", fake.grad)
-
-
 def check_spade_losses(fixture: Fixture) -> None:
     """GANLoss averaged over scales, and the KL divergence summed over the batch."""
     scales = fixture.under("input/pred_")
