@@ -63,3 +63,11 @@ def tiny_run(tiny, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     return dragoman.train("pix2pix", folder=folder, steps=4, checkpoint_every=2, **tiny)
+
+
+@pytest.fixture
+def unmoved(monkeypatch):
+    """Let perceptual terms see pictures where they are, so that they can be worked out again."""
+    from dragoman.losses.perceptual import Perceptual
+
+    monkeypatch.setattr(Perceptual, "draw", lambda self, count: None)

@@ -58,6 +58,7 @@ def test_a_term_that_is_nought_does_not_spoil_the_weights():
     assert balance.weights().isfinite().all()
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_measured_terms_come_out_equal():
     """With lr 0 every step is the same, so that from the second on each term is the first one."""
     batch, heard = picture_batch(0), []
@@ -82,6 +83,7 @@ def test_what_was_measured_survives_a_resume():
     assert other.system.balance.sums.min() > 0
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_lambdas_and_layers_multiply_the_balanced_terms():
     batch = picture_batch(0)
     system = make("crn", perceptual_layers="relu1=2,relu3=0.5", lambda_l1=3.0, lambda_perceptual=4)
@@ -91,6 +93,7 @@ def test_lambdas_and_layers_multiply_the_balanced_terms():
     assert factors == pytest.approx({"l1": 3, "relu1": 8, "relu3": 2})
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_one_answer_is_the_perceptual_distance_and_l1():
     batch = picture_batch(0)
     system = make("crn")
@@ -100,6 +103,7 @@ def test_one_answer_is_the_perceptual_distance_and_l1():
     torch.testing.assert_close(torch.stack(list(terms.values())).sum(), whole)
 
 
+@pytest.mark.usefixtures("unmoved")
 @pytest.mark.parametrize("regions", ["classes", "picture"])
 def test_the_loss_of_several_answers_by_loops(regions):
     batch, mean = label_batch(), 0.3

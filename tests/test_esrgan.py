@@ -189,6 +189,7 @@ def test_terms_by_hand():
     assert system.pixels_loss(batch, fake)["l1"].item() == pytest.approx(0.2)
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_activations_are_compared_before_the_activation():
     system = make("esrgan", blocks=1, growth=2)
     batch = picture_batch(0)

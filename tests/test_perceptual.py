@@ -11,6 +11,7 @@ from dragoman.losses.perceptual import (
     PerceptualSettings,
     parse_layers,
     perceptible,
+    shifted,
 )
 from dragoman.networks import alexnet, vgg
 from dragoman.networks.alexnet import AlexNet
@@ -87,10 +88,49 @@ def test_gradients_reach_the_pictures_only():
     assert not any(p.requires_grad or p.grad is not None for p in network.parameters())
 
 
+def test_pictures_are_moved_beneath_the_grid_of_alexnet_both_alike():
+    made = Perceptual(PerceptualSettings(), ALEX)
+    x = noise(2, 3, 64, 64)
+    assert made(x, x.clone()) == 0, "the truth is cut where the fake is"
+    y = noise(2, 3, 64, 64, seed=1)
+    torch.manual_seed(0)
+    first = made(x, y)
+    assert made(x, y) != first
+    torch.manual_seed(0)
+    assert made(x, y) == first
+    shifts = [[0, 3], [2, 1]]
+    moved = shifted(x, shifts)
+    assert torch.equal(moved[0], x[0, :, :61, 3:])
+    assert torch.equal(moved[1], x[1, :, 2:63, 1:62])
+
+
+def test_no_grid_is_left_in_the_gradient_of_alexnet():
+    """Summed over many draws every pixel is seen alike; at fixed places a grid of 4 px is not."""
+    made = Perceptual(PerceptualSettings(), {"alex": {"relu1": 1.0}})
+    flat = torch.zeros(16, 3, 64, 64)
+
+    def unevenness(draws: int, still: bool) -> float:
+        x = (flat + 0.1 * noise(16, 3, 64, 64)).requires_grad_()
+        torch.manual_seed(0)
+        if still:
+            made.draw = lambda count: None  # ty: ignore
+        for _ in range(draws):
+            made(x, flat).backward()
+        assert x.grad is not None
+        inner = x.grad[..., 12:52, 12:52].square().mean((0, 1)).unflatten(0, (10, 4))
+        places = inner.unflatten(2, (10, 4)).mean((0, 2))  # by place in the grid
+        return float(places.std() / places.mean())
+
+    moved = unevenness(16, still=False)
+    assert moved < unevenness(1, still=True) / 2
+
+
 def test_in_bf16_distances_are_float32_and_near_those_of_fp32():
     made = Perceptual(PerceptualSettings(), ALEX)
     x, y = noise(2, 3, 64, 64), noise(2, 3, 64, 64, seed=1)
+    torch.manual_seed(0)
     exact = made(x, y)
+    torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
         short = made(x.bfloat16(), y)
     assert short.dtype == torch.float32
@@ -103,6 +143,7 @@ def test_float64_pictures_are_measured_in_float64():
     assert made(x, -x).dtype == torch.float64
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_one_channel_is_repeated_and_six_are_grey_pictures_each():
     made = Perceptual(PerceptualSettings(), ALEX)
     x, y = noise(1, 6, 64, 64), noise(1, 6, 64, 64, seed=1)
@@ -212,6 +253,7 @@ def test_the_smallest_pictures_are_those_of_which_the_last_layer_has_a_pixel():
     assert Tiny(["relu5_1"]).smallest == vgg.SMALLEST
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_pictures_too_small_for_the_layers_are_enlarged():
     assert perceptible(torch.zeros(1, 3, 16, 16), 31).shape[-2:] == (32, 32)
     assert perceptible(torch.zeros(1, 3, 4, 40), 31).shape[-2:] == (32, 320)

@@ -388,6 +388,7 @@ def test_a_cut_run_of_any_kind_equals_the_whole_run(knobs):
         assert torch.equal(value, pieces[key]), key
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_the_perceptual_term_counts_ten_times():
     system, batch = small(perceptual="alex"), picture_batch(0)
     shared = system.share(batch, BEGIN)

@@ -202,6 +202,7 @@ def test_terms_by_hand():
     assert system.pixels_loss(batch, fake)["l2"].item() == pytest.approx(0.0625)
 
 
+@pytest.mark.usefixtures("unmoved")
 def test_the_perceptual_term_is_the_weighted_squared_difference_of_activations():
     system = make("srgan", blocks=1, lambda_perceptual=2.0)
     batch = picture_batch(0)

@@ -20,6 +20,7 @@ from dragoman.settings import knob
 
 Backbone = Literal["none", "alex", "vgg16", "vgg19"]
 Scaling = Literal["imagenet", "signed", "caffe"]
+Shifts = list[list[int]]  # down and to the right, for each picture
 Layers = Mapping[str, Mapping[str, float]]  # by backbone: the weight of each layer
 
 CAFFE_MEAN = (123.68, 116.779, 103.939)  # of the red, green and blue of ImageNet, in 0 ... 255
@@ -113,11 +114,22 @@ class Perceptual:
         network = self._network(pictures.device, pictures.dtype)
         return network(perceptible(self._scaled(as_colour(pictures)), network.smallest))
 
+    def draw(self, count: int) -> Shifts | None:
+        """By how much each of so many pictures is to be moved beneath the classifier's grid.
+
+        AlexNet looks at every fourth pixel, and a loss that always looked at the same ones would
+        print that grid into what is made. VGG looks at all: None.
+        """
+        if self.backbone != "alex":
+            return None
+        return torch.randint(alexnet.STRIDE, (count, 2)).tolist()
+
     def __call__(self, fake: Tensor, real: Tensor) -> Tensor:
         """The distance of pictures [B, C, H, W] in [-1, 1] from the true ones, a scalar."""
-        ours = self.features(fake)
+        shifts = self.draw(len(fake))
+        ours = self.features(shifted(fake, shifts))
         with torch.no_grad():
-            theirs = self.features(real)
+            theirs = self.features(shifted(real, shifts))
         parts = [w * self.distance(ours[name], theirs[name]) for name, w in self.weights.items()]
         return torch.stack(parts).sum()
 
@@ -143,6 +155,15 @@ class Perceptual:
             return AlexNet(taps)
         file = Path(self.file) if self.file else None
         return VGG(file, 16 if self.backbone == "vgg16" else 19, taps)
+
+
+def shifted(pictures: Tensor, shifts: Shifts | None) -> Tensor:
+    """Cut each of [B, C, H, W] at its own place, to sides of 3 px less; None leaves them."""
+    if shifts is None:
+        return pictures
+    height, width = (side - alexnet.STRIDE + 1 for side in pictures.shape[-2:])
+    pairs = zip(pictures, shifts, strict=True)
+    return torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in pairs])
 
 
 def perceptible(pictures: Tensor, smallest: int) -> Tensor:

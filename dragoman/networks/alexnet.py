@@ -10,6 +10,7 @@ from dragoman.networks.frozen_features import FrozenFeatures, Layers
 from dragoman.weights import FOLDER
 
 SMALLEST = 31  # px: a smaller side leaves nothing for the second pooling
+STRIDE = 4  # px between the places that its first layer looks at
 RELUS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 
 
@@ -17,7 +18,7 @@ def layers() -> Layers:
     """The layers by name, without values."""
     with torch.device("meta"):
         return [
-            ("conv1", nn.Conv2d(3, 64, 11, stride=4, padding=2)),
+            ("conv1", nn.Conv2d(3, 64, 11, stride=STRIDE, padding=2)),
             ("relu1", nn.ReLU()),
             ("pool1", nn.MaxPool2d(3, 2)),
             ("conv2", nn.Conv2d(64, 192, 5, padding=2)),

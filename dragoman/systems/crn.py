@@ -11,7 +11,7 @@ from torch.optim import Adam, Optimizer
 from dragoman.errors import SettingsError
 from dragoman.losses import nearest
 from dragoman.losses.balance import Balance
-from dragoman.losses.perceptual import Perceptual, PerceptualSettings, Scaling
+from dragoman.losses.perceptual import Perceptual, PerceptualSettings, Scaling, shifted
 from dragoman.networks import alexnet
 from dragoman.networks.blocks import Border, Start, initialise
 from dragoman.networks.crn import CascadedRefinement, Norm
@@ -166,9 +166,13 @@ class CRN(System):
         """The error of the pixels and of each layer, not weighted, [B, k, regions] each."""
         count, answers = made.shape[:2]
         errors = {"l1": nearest.errors(made, batch["b"], masks=masks)}
-        ours = self.perceptual.features(made.flatten(0, 1))
+        shifts = self.perceptual.draw(count)
+        if shifts is not None and masks is not None:
+            masks = shifted(masks, shifts)
+        many = None if shifts is None else [shift for shift in shifts for _ in range(answers)]
+        ours = self.perceptual.features(shifted(made.flatten(0, 1), many))
         with torch.no_grad():
-            theirs = self.perceptual.features(batch["b"])
+            theirs = self.perceptual.features(shifted(batch["b"], shifts))
         for name, true in theirs.items():
             # of pictures with other than 3 colours every channel has features of its own
             each = ours[name].unflatten(0, (count, answers, -1)).flatten(2, 3)
