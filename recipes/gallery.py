@@ -40,9 +40,12 @@ def columns(
     system = translator.system
     target = system.target or system.source
     shown = {"input": data.show(system.source, system.given(batch).cpu())}
-    for path in sorted((folder / "stages").glob("*")) if stages else ():
-        made = made_of(dragoman.load(path), batch, 0)
-        shown[f"after {path.name}"] = data.show(target, made.clamp(-1, 1))
+    kept = [
+        stage.name for stage in system.stages(1000) if (folder / "stages" / stage.name).exists()
+    ]
+    for name in kept if stages else ():
+        made = made_of(dragoman.load(folder / "stages" / name), batch, 0)
+        shown[f"after {name}"] = data.show(target, made.clamp(-1, 1))
     for name, other in beside.items():
         shown[name] = data.show(target, made_of(dragoman.load(other), batch, 0).clamp(-1, 1))
     for number in range(answers):

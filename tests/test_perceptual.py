@@ -113,7 +113,7 @@ def test_no_grid_is_left_in_the_gradient_of_alexnet():
         x = (flat + 0.1 * noise(16, 3, 64, 64)).requires_grad_()
         torch.manual_seed(0)
         if still:
-            made.draw = lambda count: None  # ty: ignore
+            made.draw = lambda count: None
         for _ in range(draws):
             made(x, flat).backward()
         assert x.grad is not None
