@@ -13,7 +13,6 @@ from dragoman.losses.adversarial import Adversarial
 from dragoman.losses.distances import l1, l2
 from dragoman.losses.penalties import gradient_penalty
 from dragoman.losses.perceptual import Layers, Perceptual, PerceptualSettings
-from dragoman.networks import alexnet, vgg
 from dragoman.networks.blocks import Norm, Start, initialise
 from dragoman.networks.spectral import settle
 from dragoman.networks.unet_discriminator import UNetDiscriminator
@@ -131,14 +130,7 @@ class SuperResolution(System):
         return height * self.facts.scale, width * self.facts.scale
 
     def check_size(self) -> None:
-        """Raise SettingsError if pictures are too small for classifier or discriminator."""
-        backbone = self.settings.perceptual
-        least = alexnet.SMALLEST if backbone == "alex" else vgg.SMALLEST
-        if self.perceptual and self.settings.lambda_perceptual and min(self.high) < least:
-            raise SettingsError(
-                f"--perceptual {backbone} needs pictures of at least {least} px, these have "
-                f"{min(self.high)}; use a larger --size or --perceptual none"
-            )
+        """Raise SettingsError if the discriminator cannot take the pictures."""
         stride = UNetDiscriminator.stride
         if self.settings.discriminator == "unet" and any(side % stride for side in self.high):
             raise SettingsError(

@@ -288,7 +288,6 @@ def test_settings_at_odds_are_refused(knobs, match):
         ((32, 32), 1, {}, "choose --scale 2, 4 or 8"),
         ((25, 25), 4, {}, "or use --discriminator unet"),
         ((9, 9), 2, {"discriminator": "unet"}, "sides divisible by 8, .* 18 x 18"),
-        ((4, 4), 4, {}, "--perceptual alex needs pictures of at least 31 px, these have 16"),
     ],
 )
 def test_data_it_cannot_learn_from_are_refused(size, scale, knobs, match):

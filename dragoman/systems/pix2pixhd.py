@@ -52,7 +52,7 @@ class Pix2PixHDSettings(PerceptualSettings):
         "instance maps (regions stand in for a picture that comes without)",
     )
     features: int = knob(
-        0, "features of each instance's look, for many answers; officially 3; 0: none", 0, 64
+        0, "features of each instance's look, for many answers; officially 3; 0: none", 0, 16
     )
     encoder_width: int = knob(16, "channels of the feature encoder's first layer", 1, 4096)
     encoder_depth: int | None = knob(

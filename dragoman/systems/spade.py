@@ -88,8 +88,8 @@ class SPADESettings(PerceptualSettings):
             )
         if self.adversarial == "wasserstein" and not self.spectral:
             raise SettingsError(
-                "--adversarial wasserstein needs a critic of bounded slope, which --spectral false "
-                "takes away; leave it true"
+                "--adversarial wasserstein with --spectral false lets the critic's slope grow "
+                "without end; leave --spectral true"
             )
         if self.lambda_adversarial == 0 and self.lambda_feature == 0:
             raise SettingsError(
