@@ -10,7 +10,7 @@ from dragoman.engine import Engine, EngineSettings
 from dragoman.errors import SettingsError
 from dragoman.losses import nearest
 from dragoman.settings import build
-from dragoman.system import Facts
+from dragoman.system import Facts, Progress
 
 FAST: dict[str, Any] = {"norm": "none", "dropout": 0.0, "at_test": "eval"}
 HOW = build(EngineSettings, {"device": "cpu", "precision": "fp32"})
@@ -59,7 +59,7 @@ def test_the_loss_is_the_minimum_of_each_sample_and_a_share_of_the_mean():
     batch = {"b": torch.tensor([1.0, 1.0]).reshape(2, 1, 1, 1)}
     facts = Facts({"a": 3, "b": 1}, (32, 32))
     system = make("best_of_k", facts=facts, answers=2, mean_share=0.1, **FAST)
-    terms = system.generator_loss(batch, made)
+    terms = system.generator_loss(batch, (made, 0.1))
     assert terms["nearest"].item() == pytest.approx(0.9 * (1 + 0) / 2)
     assert terms["mean"].item() == pytest.approx(0.1 * (1 + 2 + 3 + 0) / 4)
 
@@ -71,7 +71,7 @@ def test_one_answer_is_the_regression():
         plain = make("regression", distance=distance, **FAST)
         made, fake = one.made(batch), plain.generate(batch)
         assert torch.equal(made[:, 0], fake)
-        terms = one.generator_loss(batch, made)
+        terms = one.generator_loss(batch, one.share(batch, Progress(0, 10)))
         assert list(terms) == ["nearest"]
         torch.testing.assert_close(
             terms["nearest"], plain.generator_loss(batch, fake)[distance], rtol=1e-6, atol=0
@@ -96,9 +96,18 @@ def test_without_a_share_of_the_mean_the_other_head_gets_no_gradient():
     batch = {"b": torch.zeros(1, 1, 1, 1) + 1}
     for share, others in ((0.0, 0.0), (0.1, 0.05)):
         system = make("best_of_k", answers=2, mean_share=share, **FAST)
-        loss = torch.stack(list(system.generator_loss(batch, made).values())).sum()
+        mean = system.mean_share(1.0)
+        loss = torch.stack(list(system.generator_loss(batch, (made, mean)).values())).sum()
         (gradient,) = torch.autograd.grad(loss, made)
         assert gradient.flatten()[1].item() == pytest.approx(others)
+
+
+def test_the_share_of_the_mean_falls_by_hand():
+    system = make("best_of_k", answers=2, mean_share=0.1, mean_steps=0.5, **FAST)
+    assert [system.mean_share(f) for f in (0, 0.25, 0.5, 0.9)] == pytest.approx([1, 0.55, 0.1, 0.1])
+    at_once = make("best_of_k", answers=2, mean_share=0.1, mean_steps=0.0, **FAST)
+    assert at_once.mean_share(0.0) == pytest.approx(0.1)
+    assert make("best_of_k", answers=1, **FAST).mean_share(0.0) == 0
 
 
 def ambiguous(start: int = 0, **_: int):

@@ -29,6 +29,13 @@ class BestOfKSettings(GeneratorSettings):
         0,
         1,
     )
+    mean_steps: float = knob(
+        0.2,
+        "share of the steps over which the mean's share falls from 1: heads that begin together "
+        "part later, and none is left behind",
+        0,
+        1,
+    )
     lr: float = knob(2e-4, "learning rate of Adam", 0)
     beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
 
@@ -38,8 +45,9 @@ class BestOfK(System):
 
     Where x has several right answers y the heads divide these among them, instead of all giving
     their mean. A head that starts far from every y would never be the nearest and never learn;
-    so all learn a little from the mean over the heads (Rupprecht et al. 2017). One network makes
-    all heads; its last layer has k * C channels.
+    so all learn a little from the mean over the heads (Rupprecht et al. 2017), and at first from
+    nothing else, so that none falls behind (as Makansi et al. 2019 take ever fewer winners). One
+    network makes all heads; its last layer has k * C channels.
     """
 
     Settings = BestOfKSettings
@@ -73,11 +81,19 @@ class BestOfK(System):
     def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
         return self.made(batch)[:, self.chosen(controls)]
 
-    def share(self, batch: Batch, progress: Progress) -> Tensor:
-        return self.made(batch)
+    def share(self, batch: Batch, progress: Progress) -> tuple[Tensor, float]:
+        return self.made(batch), self.mean_share(progress.fraction)
 
-    def generator_loss(self, batch: Batch, made: Tensor) -> Terms:
-        mean = self.settings.mean_share if self.settings.answers > 1 else 0.0
+    def mean_share(self, fraction: float) -> float:
+        """The share of the mean over the heads in the loss, after that part of the steps."""
+        settings = self.settings
+        if settings.answers == 1:
+            return 0.0
+        left = max(0.0, 1 - fraction / settings.mean_steps) if settings.mean_steps else 0.0
+        return settings.mean_share + (1 - settings.mean_share) * left
+
+    def generator_loss(self, batch: Batch, shared: tuple[Tensor, float]) -> Terms:
+        made, mean = shared
         errors = nearest.errors(made, batch["b"], self.settings.distance)[..., 0]
         terms = {"nearest": (1 - mean) * errors.amin(1).mean()}
         if mean:
