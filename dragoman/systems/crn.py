@@ -155,7 +155,7 @@ class CRN(System):
         by_class = self.settings.answers > 1 and self.settings.regions == "classes"
         errors = self.errors(batch, made, masks(batch) if by_class else None)
         if self.balance is not None:
-            raw = torch.stack([error.detach().sum(2).mean() for error in errors.values()])
+            raw = torch.stack([error.sum(2).mean() for error in errors.values()])
             self.balance.measure(raw, len(made))
         weights = self.weights()
         errors = {name: weights[name] * error for name, error in errors.items()}
@@ -214,7 +214,7 @@ def masks(batch: Batch) -> Tensor:
     Pixels without a class would else never be learned (the official layouts have this class too).
     """
     known = layout(batch)
-    none = (1 - known.detach().sum(1, keepdim=True)).clamp(min=0)
+    none = (1 - known.sum(1, keepdim=True)).clamp(min=0)
     return torch.cat([known, none], 1)
 
 
