@@ -29,7 +29,7 @@ nightly: .venv/installed-dev
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/ty check dragoman benchmarks tests
+	$(BIN)/ty check dragoman benchmarks recipes tests
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

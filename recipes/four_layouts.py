@@ -12,6 +12,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from dragoman.data import DataSettings, open_data
 from dragoman.run import Run
 
 EARTH = "earth64:relief,satellite"
-KNOBS = {
+KNOBS: dict[str, Any] = {
     "size": 64,
     "crop": "fixed",
     "generator": "unet",

@@ -2,8 +2,9 @@
 
 python recipes/repeat.py recipes/earth_pix2pix.yaml [--seeds 0 1 2] [--folder runs] [--again]
 
-Runs that are finished already are taken as they are; --again scores them anew. What earlier stages
-of the runs had learned ("after NAME") has mean and spread of its own.
+Seeds are taken from where they are: a finished run in the folder, else the numbers that RECIPE.json
+holds of the same settings; others are trained. --again scores runs anew. What earlier stages of
+the runs had learned ("after NAME") has mean and spread of its own.
 """
 
 import argparse
@@ -16,6 +17,9 @@ import dragoman
 from dragoman.evaluation import evaluate
 from dragoman.report.machine import machine
 from dragoman.run import Run, read_json
+from dragoman.settings import read_yaml
+
+Row = dict[str, float]
 
 
 def run_of(recipe: Path, seed: int, folder: Path) -> Run:
@@ -27,19 +31,50 @@ def run_of(recipe: Path, seed: int, folder: Path) -> Run:
     return dragoman.train(str(recipe), seed=seed, folder=str(folder))
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and spread (standard deviation) of every measure that one row of each run has."""
+def means(row: dict[str, Any]) -> Row:
+    """The mean of every measure of a row of scores."""
+    return {name: value["mean"] for name, value in row.items() if "mean" in (value or {})}
+
+
+def record(run: Run, again: bool) -> dict[str, Any]:
+    """What is kept of one seed, and what all seeds have in common under "common"."""
+    scores = evaluate(run.folder) if again else run.scores
+    facts = read_json(run.folder / "run.json")
+    rows = {name: means(row) for name, row in scores["baselines"].items()}
+    stages = {name: row for name, row in rows.items() if name.startswith("after ")}
+    return {
+        "steps": facts["steps"],
+        "training_seconds": facts["training_seconds"],
+        "machine": machine(),
+        "scores": means({name: scores[name] for name in scores["better"] if name in scores}),
+        "stages": stages,
+        "common": {
+            **{name: scores[name] for name in ("data", "split", "count")},
+            "baselines": {
+                name: {measure: round(value, 4) for measure, value in row.items()}
+                for name, row in rows.items()
+                if name not in stages
+            },
+        },
+    }
+
+
+def summary(rows: list[Row]) -> dict[str, Row]:
+    """Mean and spread (standard deviation) of every measure, over the seeds."""
     found = {}
-    for name in [name for name, value in rows[0].items() if "mean" in (value or {})]:
-        values = [row[name]["mean"] for row in rows]
+    for name in rows[0]:
+        values = [row[name] for row in rows]
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         found[name] = {"mean": statistics.mean(values), "spread": spread}
     return found
 
 
-def measured(scores: dict[str, Any]) -> dict[str, Any]:
-    """The measures among the scores of a run."""
-    return {name: scores[name] for name in scores["better"] if name in scores}
+def known(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """RECIPE.json, if it was made with just these settings, else nothing."""
+    if not path.exists():
+        return {}
+    result = read_json(path)
+    return result if result.get("settings") == settings else {}
 
 
 def main() -> None:
@@ -50,33 +85,28 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs"))
     parser.add_argument("--again", action="store_true")
     arguments = parser.parse_args()
-    folders = [arguments.folder / f"{arguments.recipe.stem}-seed{s}" for s in arguments.seeds]
-    runs = [run_of(arguments.recipe, s, f) for s, f in zip(arguments.seeds, folders, strict=True)]
-    scores = [evaluate(run.folder) if arguments.again else run.scores for run in runs]
-    stages = [name for name in scores[0]["baselines"] if name.startswith("after ")]
-    facts = [read_json(run.folder / "run.json") for run in runs]
+    settings, path = read_yaml(arguments.recipe), arguments.recipe.with_suffix(".json")
+    earlier = known(path, settings)
+    kept, common = dict(earlier.get("seeds", {})), earlier.get("common", {})
+    for seed in arguments.seeds:
+        folder = arguments.folder / f"{arguments.recipe.stem}-seed{seed}"
+        if folder.exists() or str(seed) not in kept:
+            one = record(run_of(arguments.recipe, seed, folder), arguments.again)
+            common = one.pop("common")
+            kept[str(seed)] = one
+    seeds = dict(sorted(kept.items(), key=lambda item: int(item[0])))
+    stages = next(iter(seeds.values()))["stages"]
     result = {
-        "command": f"python recipes/repeat.py {arguments.recipe} --seeds "
-        + " ".join(map(str, arguments.seeds)),
-        "machine": machine(),
-        "data": scores[0]["data"],
-        "split": scores[0]["split"],
-        "count": scores[0]["count"],
-        "steps": [fact["steps"] for fact in facts],
-        "training_seconds": [fact["training_seconds"] for fact in facts],
-        "scores": summary([measured(one) for one in scores]),
-        "stages": {name: summary([one["baselines"][name] for one in scores]) for name in stages},
-        "seeds": {
-            seed: {name: value["mean"] for name, value in measured(one).items()}
-            for seed, one in zip(arguments.seeds, scores, strict=True)
+        "command": f"python recipes/repeat.py {arguments.recipe} --seeds {' '.join(seeds)}",
+        "settings": settings,
+        "common": common,
+        "scores": summary([one["scores"] for one in seeds.values()]),
+        "stages": {
+            name: summary([one["stages"][name] for one in seeds.values()]) for name in stages
         },
-        "baselines": {
-            name: {measure: round(value["mean"], 4) for measure, value in row.items()}
-            for name, row in scores[0]["baselines"].items()
-            if name not in stages
-        },
+        "seeds": seeds,
     }
-    arguments.recipe.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n")
     for name, found in result["scores"].items():
         print(f"{name:16s}{found['mean']:10.4f} +- {found['spread']:.4f}")
 

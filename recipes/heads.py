@@ -1,0 +1,147 @@
+"""Write cost and result of recipes, out of their RECIPE.json, into the comment at their head.
+
+python recipes/heads.py recipes/cover_spade.yaml ... [--note "two at once, one core each"]
+
+The lines from "# command" to the next empty comment are replaced; --note says what the times of
+training were taken under. Recipes that are compared name each other in BESIDE.
+"""
+
+import argparse
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from dragoman.run import read_json
+
+BESIDE = {
+    "cover_crn": ["cover_regression"],
+    "cover_pix2pixhd": ["cover_pix2pixhd_no_matching", "cover_pix2pix"],
+    "cover128_pix2pixhd": ["cover128_pix2pix"],
+    "cover128_spade": ["cover128_pix2pix"],
+    "cover_spade": ["cover_pix2pix"],
+    "elev_spade": ["elev_pix2pix"],
+    "openmoji_best_of_6": ["openmoji_best_of_1"],
+    "relief_esrgan": ["relief_srgan"],
+}
+BASELINES = ("mean", "bicubic", "linear", "nearest", "input")
+COVER = ("psnr", "lpips", "kid_alex", "pixel_accuracy", "class_accuracy", "miou")
+MEASURES = {  # by what a recipe's scores hold, the first that fits
+    "hole_psnr": ("hole_l1_percent", "hole_l2_percent", "hole_psnr", "lpips"),
+    "psnr_y": ("psnr", "psnr_y", "ssim_y", "lpips", "kid_alex"),
+    "diversity": ("l1", "nearest_l1", "nearest_lpips", "diversity", *COVER[1:]),
+    "pixel_accuracy": COVER,
+    "l1": ("psnr", "l1", "lpips"),
+}
+NAMES = {
+    "psnr": "PSNR",
+    "psnr_y": "PSNR (Y)",
+    "ssim_y": "SSIM (Y)",
+    "l1": "L1",
+    "lpips": "LPIPS",
+    "kid_alex": "KID (AlexNet)",
+    "pixel_accuracy": "pixel acc.",
+    "class_accuracy": "class acc.",
+    "miou": "mIoU",
+    "hole_l1_percent": "hole L1 %",
+    "hole_l2_percent": "hole L2 %",
+    "hole_psnr": "hole PSNR",
+    "nearest_l1": "nearest L1",
+    "nearest_lpips": "nearest LPIPS",
+    "diversity": "diversity",
+}
+DIGITS = {
+    "psnr": 2,
+    "psnr_y": 2,
+    "hole_psnr": 2,
+    "kid_alex": 1,
+    "hole_l1_percent": 2,
+    "l1": 4,
+    "nearest_l1": 4,
+}
+WIDTH = 100
+
+
+def chosen(scores: dict[str, Any]) -> tuple[str, ...]:
+    """The measures that a recipe's head tells."""
+    return next(names for mark, names in MEASURES.items() if mark in scores)
+
+
+def row(found: dict[str, Any], names: tuple[str, ...], seeds: int = 1) -> str:
+    """Measures in words; a mean with its spread if it is one of several seeds."""
+    parts = []
+    for name in (name for name in names if name in found):
+        value, spread, digits = found[name], "", DIGITS.get(name, 3)
+        if isinstance(value, dict):
+            spread = f" +- {value['spread']:.{digits}f}" if seeds > 1 else ""
+            value = value["mean"]
+        parts.append(f"{NAMES[name]} {value:.{digits}f}{spread}")
+    return ", ".join(parts)
+
+
+def numbers(seeds: dict[str, Any]) -> str:
+    """Which seeds, in words."""
+    if len(seeds) == 1:
+        return f"seed {next(iter(seeds))} only"
+    return f"{len(seeds)} seeds, mean +- standard deviation"
+
+
+def result(recipe: Path) -> list[str]:
+    """Sentences on what a recipe reached, beside what it is compared with."""
+    found = read_json(recipe.with_suffix(".json"))
+    names, common, seeds = chosen(found["scores"]), found["common"], found["seeds"]
+    lines = [
+        f"{common['split']} split, {common['count']} pictures, {numbers(seeds)} "
+        f"({recipe.with_suffix('.json').name}):",
+        row(found["scores"], names, len(seeds)),
+    ]
+    lines += [f"{name}: {row(one, names, len(seeds))}" for name, one in found["stages"].items()]
+    for other in BESIDE.get(recipe.stem, []):
+        path = recipe.with_name(f"{other}.json")
+        if path.exists():
+            beside = read_json(path)
+            told = row(beside["scores"], names, len(beside["seeds"]))
+            lines.append(f"{other}.yaml ({numbers(beside['seeds']).split(',')[0]}): {told}")
+    shown = [(name, common["baselines"][name]) for name in BASELINES if name in common["baselines"]]
+    return lines + [f"{name}: {row(one, names)}" for name, one in shown if row(one, names)]
+
+
+def cost(recipe: Path, note: str) -> str:
+    """Time of training of the quickest and of the slowest seed."""
+    seeds = read_json(recipe.with_suffix(".json"))["seeds"].values()
+    seconds = sorted(round(one["training_seconds"]) for one in seeds)
+    told = f"{seconds[0]} to {seconds[-1]}" if seconds[0] < seconds[-1] else f"{seconds[0]}"
+    machine = next(iter(seeds))["machine"]
+    return f"{told} s of training{', ' + note if note else ''} ({machine})"
+
+
+def comment(mark: str, lines: list[str]) -> list[str]:
+    """Lines of a comment, the first behind a word."""
+    found = []
+    for line in lines:
+        first = f"# {mark:9s}" if not found else "#" + " " * 10
+        found += textwrap.wrap(
+            line, WIDTH, initial_indent=first, subsequent_indent="#" + " " * 10 + "  " * bool(found)
+        )
+    return found
+
+
+def main() -> None:
+    """Rewrite the heads."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipes", type=Path, nargs="+")
+    parser.add_argument("--note", default="")
+    options = parser.parse_args()
+    for recipe in options.recipes:
+        lines = recipe.read_text().splitlines()
+        start = next(i for i, line in enumerate(lines) if line.startswith("# command"))
+        end = next(i for i in range(start, len(lines)) if lines[i] == "#")
+        seeds = len(read_json(recipe.with_suffix(".json"))["seeds"])
+        command = f"make recipe-{recipe.stem.replace('_', '-')}"
+        head = comment("command", [command + (" (three seeds)" if seeds > 1 else "")])
+        head += comment("cost", [cost(recipe, options.note)])
+        head += comment("result", result(recipe))
+        recipe.write_text("\n".join(lines[:start] + head + lines[end:]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
