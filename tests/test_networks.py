@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from synthetic import make
 from torch import nn
 from torch.nn import functional
 
@@ -264,9 +265,9 @@ def test_conversion_names_what_is_wrong():
         junyanz.discriminator(shorter)
     with pytest.raises(FileError, match=r"model\.5\.bias \(9,\) instead of \(8,\)"):
         junyanz.discriminator(state | {"model.5.bias": torch.zeros(9)})
-    for make in (junyanz.generator, junyanz.unet, junyanz.resnet, junyanz.discriminator):
+    for convert in (junyanz.generator, junyanz.unet, junyanz.resnet, junyanz.discriminator):
         with pytest.raises(FileError, match="these weights"):
-            make({"something": torch.zeros(3)})
+            convert({"something": torch.zeros(3)})
     reflecting = official(ResNetGenerator(3, 3, width=2, blocks=1))
     with pytest.raises(FileError, match="at odds with padding=zero"):
         junyanz.resnet(reflecting, padding="zero")
@@ -303,9 +304,10 @@ def test_nearest_convolution_with_replicated_border_equals_resizing_then_convolv
 
 
 @pytest.mark.parametrize(("border", "even"), [("replicate", True), ("zeros", False)])
-def test_only_zeros_beyond_the_border_show_in_an_even_picture(border, even):
-    torch.manual_seed(0)
-    network = UNet(3, 3, width=4, depth=3, norm="none", upsample="nearest", border=border).double()
-    made = network(torch.full((1, 3, 16, 16), 0.5, dtype=torch.float64))
-    spread = made.flatten(2).std(2).max().item()
+@pytest.mark.parametrize("name", ["regression", "pix2pixhd", "spade"])
+def test_only_zeros_beyond_the_border_show_in_an_even_picture(name, border, even):
+    knobs = {} if name == "spade" else {"upsample": "nearest"}  # spade always resizes
+    system = make(name, norm="none", border=border, **knobs).double().eval()
+    batch = {"a": torch.full((1, 3, 32, 32), 0.5, dtype=torch.float64)}
+    spread = system.generate(batch).flatten(2).std(2).max().item()
     assert (spread < 1e-9) == even

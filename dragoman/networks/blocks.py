@@ -128,6 +128,15 @@ def up_convolution(
     )
 
 
+def set_border(network: nn.Module, border: Border) -> None:
+    """Let the convolutions of a network that see zeros beyond the border see `border` instead."""
+    for layer in network.modules():
+        if isinstance(layer, NearestConvolution):
+            layer.border = border
+        elif isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
+            layer.padding_mode = border
+
+
 def initialise(network: Network, kind: Start = "normal", gain: float = 0.02) -> Network:
     """Draw the starting weights of every convolution and linear layer; return the network.
 

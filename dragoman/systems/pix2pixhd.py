@@ -13,7 +13,15 @@ from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.distances import feature_distance
 from dragoman.losses.perceptual import RISING_LAYERS, Perceptual, PerceptualSettings
-from dragoman.networks.blocks import Norm, Start, Upsample, halve, initialise
+from dragoman.networks.blocks import (
+    Border,
+    Norm,
+    Start,
+    Upsample,
+    halve,
+    initialise,
+    set_border,
+)
 from dragoman.networks.boundaries import Instances, with_boundaries
 from dragoman.networks.instance_features import FeatureBank, connected, numbered, pool
 from dragoman.networks.multiscale import MultiscaleDiscriminator, check_scales
@@ -45,6 +53,9 @@ class Pix2PixHDSettings(PerceptualSettings):
     )
     norm: Norm = knob("instance", "normalisation in generator, encoder and discriminator")
     upsample: Upsample = knob("transposed", "how the generator enlarges: resizing avoids grids")
+    border: Border = knob(
+        "zeros", "what the generator sees beyond the border; zeros, as officially, draw lines there"
+    )
     start: Start = knob("normal", "starting weights of all networks; normal: N(0, 0.02)")
     instances: Instances = knob(
         "regions",
@@ -164,6 +175,7 @@ class Pix2PixHD(System):
             upsample=settings.upsample,
             alone=settings.share_global > 0,
         )
+        set_border(self.generator, settings.border)
         self.level = Level(enhanced=not reduced)
         check_scales(settings.scales, min(sides if reduced else facts.size))
         self.discriminator = MultiscaleDiscriminator(

@@ -11,7 +11,7 @@ from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.distances import feature_distance, full, kl_normal
 from dragoman.losses.perceptual import RISING_LAYERS, Perceptual, PerceptualSettings
-from dragoman.networks.blocks import Norm, Start, initialise
+from dragoman.networks.blocks import Border, Norm, Start, initialise, set_border
 from dragoman.networks.boundaries import Instances, with_boundaries
 from dragoman.networks.multiscale import MultiscaleDiscriminator, check_scales
 from dragoman.networks.spade import DEEPEST, ImageEncoder, Resize, SPADEGenerator
@@ -50,6 +50,9 @@ class SPADESettings(PerceptualSettings):
     kernel: Literal[3, 5] = knob(3, "side of the convolutions that make scale and shift of a map")
     hidden: int = knob(HIDDEN, "channels between the map and scale and shift", 1, 4096)
     upsample: Resize = knob("nearest", "how the generator doubles the sides")
+    border: Border = knob(
+        "zeros", "what the generator sees beyond the border; zeros, as officially, draw lines there"
+    )
     spectral: bool = knob(True, "normalise convolutions by their largest singular value")
     start: Start = knob("xavier", "starting weights of all networks, of gain 0.02")
     instances: Instances = knob(
@@ -120,6 +123,7 @@ class SPADE(System):
         check_scales(settings.scales, min(facts.size))
         seen = a + (settings.instances != "none")
         self.generator = self._generator(seen, b)
+        set_border(self.generator, settings.border)
         self.discriminator = MultiscaleDiscriminator(
             seen + b,
             width=settings.discriminator_width,
