@@ -306,7 +306,7 @@ def test_nearest_convolution_with_replicated_border_equals_resizing_then_convolv
 @pytest.mark.parametrize(("border", "even"), [("replicate", True), ("zeros", False)])
 @pytest.mark.parametrize("name", ["regression", "pix2pixhd", "spade"])
 def test_only_zeros_beyond_the_border_show_in_an_even_picture(name, border, even):
-    knobs = {} if name == "spade" else {"upsample": "nearest"}  # spade always resizes
+    knobs: dict[str, Any] = {} if name == "spade" else {"upsample": "nearest"}
     system = make(name, norm="none", border=border, **knobs).double().eval()
     batch = {"a": torch.full((1, 3, 32, 32), 0.5, dtype=torch.float64)}
     spread = system.generate(batch).flatten(2).std(2).max().item()
