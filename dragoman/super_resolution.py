@@ -13,7 +13,7 @@ from dragoman.losses.adversarial import Adversarial
 from dragoman.losses.distances import l1, l2
 from dragoman.losses.penalties import gradient_penalty
 from dragoman.losses.perceptual import Layers, Perceptual, PerceptualSettings
-from dragoman.networks.blocks import Norm, Start, initialise
+from dragoman.networks.blocks import Border, Norm, Start, initialise, set_border
 from dragoman.networks.spectral import settle
 from dragoman.networks.unet_discriminator import UNetDiscriminator
 from dragoman.networks.vgg_discriminator import VGGDiscriminator
@@ -39,6 +39,9 @@ class SuperResolutionSettings(PerceptualSettings):
     start: Start = knob("kaiming", "starting weights of all networks; normal: N(0, 0.02)")
     skip: Skip = knob(
         "none", "what the generator adds to: nothing, as officially, or the picture enlarged so"
+    )
+    border: Border = knob(
+        "zeros", "what the generator sees beyond the border; zeros, as officially, draw lines there"
     )
     psnr_share: float = knob(
         0.5, "share of the steps in which the generator learns pixels alone; 1: all, 0: none", 0, 1
@@ -109,6 +112,7 @@ class SuperResolution(System):
             )
         self.generator = initialise(self.make_generator(), settings.start)
         self.generator.begin(settings.start)
+        set_border(self.generator, settings.border)
         if settings.skip != "none":  # begin with just what is added to
             for parameter in self.generator.last.parameters():
                 nn.init.zeros_(parameter)
