@@ -15,7 +15,7 @@ from dragoman.errors import FileError, SettingsError
 from dragoman.losses import relativistic
 from dragoman.losses.relativistic import Base
 from dragoman.networks.blocks import initialise
-from dragoman.networks.rrdb import RRDB, DenseBlock, RRDBNet
+from dragoman.networks.rrdb import DenseBlock, RRDBNet
 from dragoman.networks.unet_discriminator import UNetDiscriminator
 from dragoman.networks.vgg_discriminator import VGGDiscriminator
 from dragoman.system import Facts
@@ -59,27 +59,29 @@ def test_the_official_size():
     assert sum(p.numel() for p in RRDBNet(3, 3).parameters()) == 16_697_987
 
 
-def test_a_dense_block_by_hand():
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_a_dense_block_by_hand(share):
     """One channel, kernels that only pass the middle pixel: 1, 1 + 1, ... are gathered."""
-    block = DenseBlock(1, 1)
+    block = DenseBlock(1, 1, share)
     for conv in block.convs:
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
         nn.init.zeros_(conv.bias)
         nn.init.zeros_(conv.weight)
         conv.weight.data[:, :, 1, 1] = 1.0
-    # seen: 1; 1, 1; 1, 1, 2; 1, 1, 2, 4; sum of all 5 is 16, of which a fifth is added
-    assert block(torch.ones(1, 1, 1, 1)).item() == pytest.approx(1 + 0.2 * 16)
+    # seen: 1; 1, 1; 1, 1, 2; 1, 1, 2, 4; sum of all 5 is 16, of which a share is added
+    assert block(torch.ones(1, 1, 1, 1)).item() == pytest.approx(1 + share * 16)
     negative = block(-torch.ones(1, 1, 1, 1)).item()
     # -1; -0.2; -0.24; -0.288; -0.3456, the last convolution without activation
-    assert negative == pytest.approx(-1 + 0.2 * (-1 - 0.2 - 0.24 - 0.288 - 0.3456))
+    assert negative == pytest.approx(-1 + share * (-1 - 0.2 - 0.24 - 0.288 - 0.3456))
 
 
-def test_a_fifth_of_three_dense_blocks_is_added():
-    block = RRDB(3, 2)
-    x = torch.rand(2, 3, 5, 5)
+@pytest.mark.parametrize(("knobs", "share"), [({}, 0.2), ({"residual_scale": 0.5}, 0.5)])
+def test_a_share_of_three_dense_blocks_is_added(knobs, share):
+    block = make("esrgan", **knobs).generator.body[0]
+    x = torch.rand(2, block.dense[0].convs[0].in_channels, 5, 5)
     inner = block.dense[2](block.dense[1](block.dense[0](x)))
-    torch.testing.assert_close(block(x), x + 0.2 * inner)
+    torch.testing.assert_close(block(x), x + share * inner)
 
 
 def test_enlarging_repeats_pixels_and_convolves():

@@ -8,7 +8,7 @@ from dragoman.errors import SettingsError
 from dragoman.networks.blocks import NearestConvolution, Start
 
 SLOPE = 0.2  # of all leaky ReLUs
-SHARE = 0.2  # of a branch that is added to its input: residual scaling
+SHARE = 0.2  # of a branch that is added to its input: residual scaling, for deep networks
 IN_BLOCKS = 0.1  # of Kaiming's starting weights: "smaller initialization"
 ELSEWHERE = 6**-0.5  # PyTorch draws evenly from +-1/sqrt(n), Kaiming with the variance 2/n
 
@@ -16,8 +16,9 @@ ELSEWHERE = 6**-0.5  # PyTorch draws evenly from +-1/sqrt(n), Kaiming with the v
 class DenseBlock(nn.Module):
     """Five 3 x 3 convolutions, each of which sees the block's input and all before it."""
 
-    def __init__(self, width: int, growth: int) -> None:
+    def __init__(self, width: int, growth: int, share: float = SHARE) -> None:
         super().__init__()
+        self.share = share
         outputs = (growth, growth, growth, growth, width)
         self.convs = nn.ModuleList(
             nn.Conv2d(width + index * growth, made, 3, padding=1)
@@ -29,22 +30,23 @@ class DenseBlock(nn.Module):
         seen = [x]
         for conv in self.convs[:-1]:
             seen.append(functional.leaky_relu(conv(torch.cat(seen, 1)), SLOPE))
-        return x + SHARE * self.convs[-1](torch.cat(seen, 1))
+        return x + self.share * self.convs[-1](torch.cat(seen, 1))
 
 
 class RRDB(nn.Module):
     """Three dense blocks, of whose result a part is added to the input."""
 
-    def __init__(self, width: int, growth: int) -> None:
+    def __init__(self, width: int, growth: int, share: float = SHARE) -> None:
         super().__init__()
-        self.dense = nn.ModuleList(DenseBlock(width, growth) for _ in range(3))
+        self.share = share
+        self.dense = nn.ModuleList(DenseBlock(width, growth, share) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, H, W] to the same shape."""
         hidden = x
         for block in self.dense:
             hidden = block(hidden)
-        return x + SHARE * hidden
+        return x + self.share * hidden
 
 
 class RRDBNet(nn.Module):
@@ -62,15 +64,19 @@ class RRDBNet(nn.Module):
         blocks: int = 23,
         growth: int = 32,
         scale: int = 4,
+        share: float = SHARE,
     ) -> None:
-        """Raises SettingsError for another scale than 1, 2, 4, 8, 16 ..."""
+        """Raises SettingsError for another scale than 1, 2, 4, 8, 16 ...
+
+        share: what is added of each branch.
+        """
         super().__init__()
         if scale < 1 or scale & (scale - 1):
             raise SettingsError(f"--scale must be 2, 4 or 8 for this generator, not {scale}")
         self.stride = max(4 // scale, 1)
         doublings = (scale * self.stride).bit_length() - 1
         self.first = nn.Conv2d(inputs * self.stride**2, width, 3, padding=1)
-        self.body = nn.ModuleList(RRDB(width, growth) for _ in range(blocks))
+        self.body = nn.ModuleList(RRDB(width, growth, share) for _ in range(blocks))
         self.after = nn.Conv2d(width, width, 3, padding=1)
         self.up = nn.ModuleList(NearestConvolution(width, width) for _ in range(doublings))
         self.full = nn.Conv2d(width, width, 3, padding=1)

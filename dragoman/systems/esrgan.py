@@ -22,6 +22,9 @@ class ESRGANSettings(SuperResolutionSettings):
 
     blocks: int = knob(23, "residual-in-residual dense blocks of the generator", 1, 256)
     growth: int = knob(32, "channels that each convolution adds in a dense block", 1, 4096)
+    residual_scale: float = knob(
+        0.2, "share of each branch that is added to its input; small for many blocks", 0, 1
+    )
     norm: Norm = knob("batch", "the discriminator's norm; the generator has none")
     adversarial: Adversarial = knob(
         "relativistic", "the adversarial objective; relativistic: of that of --relativistic_of"
@@ -59,6 +62,7 @@ class ESRGAN(SuperResolution):
             blocks=settings.blocks,
             growth=settings.growth,
             scale=self.facts.scale,
+            share=settings.residual_scale,
         )
 
     @property
