@@ -189,9 +189,6 @@ class SuperResolution(System):
         betas = (settings.beta1, settings.beta2)
         return Adam(network.parameters(), lr=lr, betas=betas, fused=True)
 
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
-
     def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
         made = 2 * self.enlarge(batch) - 1
         return made if self.training else made.clamp(-1, 1)
@@ -242,10 +239,6 @@ class SuperResolution(System):
         from dragoman.metrics.luminance import psnr_y, ssim_y
 
         return [psnr_y(self.facts.scale), ssim_y(self.facts.scale)]
-
-    @property
-    def stride(self) -> int:
-        return self.generator.stride
 
 
 def unit(pictures: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]  # weighted loss terms; their sum is what is minimised
 
 
+ADAM = {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # where a system has no such knobs
+
+
 class Progress(NamedTuple):
     """How far the current stage has come."""
 
@@ -142,12 +145,21 @@ class System(nn.Module):
         """
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """The optimizer of one network; asked for afresh at each stage."""
-        return Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+        """The optimizer of one network; asked for afresh at each stage.
+
+        Adam with the settings `lr`, `beta1` and `beta2`, where there are such knobs, else 2e-4, 0.5
+        and 0.999; for `self.discriminator` with `lr_discriminator`, if there is one and it is set.
+        """
+        known = {name: getattr(self.settings, name, value) for name, value in ADAM.items()}
+        own = getattr(self.settings, "lr_discriminator", None)
+        if own is not None and network is getattr(self, "discriminator", None):
+            known["lr"] = own
+        betas = (known["beta1"], known["beta2"])
+        return Adam(network.parameters(), lr=known["lr"], betas=betas, fused=True)
 
     def averaged(self) -> list[nn.Module]:
-        """Networks of which a moving average may be kept for generating."""
-        return []
+        """Networks of which a moving average may be kept: `self.generator`, if it has one."""
+        return [child for name, child in self.named_children() if name == "generator"]
 
     def generates(self) -> list[nn.Module]:
         """Networks that `generate` needs; only these are saved with a translator."""
@@ -155,5 +167,8 @@ class System(nn.Module):
 
     @property
     def stride(self) -> int:
-        """The sides of pictures given to `generate` must be divisible by this."""
-        return 1
+        """The sides of pictures given to `generate` must be divisible by this.
+
+        That of `self.generator`, where it says one.
+        """
+        return int(getattr(getattr(self, "generator", None), "stride", 1))

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
 
 from dragoman.losses import nearest
 from dragoman.networks.generator import (
@@ -61,13 +60,6 @@ class BestOfK(System):
     def stages(self, steps: int) -> list[Stage]:
         return [Stage("train", steps, [Turn(self.generator_loss, [self.generator])])]
 
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        betas = (self.settings.beta1, 0.999)
-        return Adam(network.parameters(), lr=self.settings.lr, betas=betas, fused=True)
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
-
     def train(self, mode: bool = True) -> "BestOfK":
         super().train(mode)
         set_at_test(self.generator, self.settings.at_test, mode)
@@ -103,7 +95,3 @@ class BestOfK(System):
     @property
     def answers(self) -> int:
         return self.settings.answers
-
-    @property
-    def stride(self) -> int:
-        return self.generator.stride

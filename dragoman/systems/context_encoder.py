@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
 
 from dragoman import masks
 from dragoman.errors import DataError, SettingsError
@@ -198,15 +197,6 @@ class ContextEncoder(System):
             turns.insert(0, Turn(self.discriminator_loss, [self.discriminator]))
         return [Stage("train", steps, turns)]
 
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        settings, lr = self.settings, self.settings.lr
-        if network is not self.generator and settings.lr_discriminator is not None:
-            lr = settings.lr_discriminator
-        return Adam(network.parameters(), lr=lr, betas=(settings.beta1, 0.999), fused=True)
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
-
     def measures(self) -> list[Metric]:
         return [] if self.settings.mask == "none" else [*hole_measures(self.hole)]
 
@@ -312,10 +302,6 @@ class ContextEncoder(System):
             term = generator_term(kind, self.judged(self.fake(batch, shared)), real)
             terms["adversarial"] = settings.lambda_adversarial * term
         return terms
-
-    @property
-    def stride(self) -> int:
-        return self.generator.stride
 
 
 def weighted_l2(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from dragoman.errors import SettingsError
 from dragoman.losses import nearest
@@ -131,13 +130,6 @@ class CRN(System):
     def stages(self, steps: int) -> list[Stage]:
         return [Stage("train", steps, [Turn(self.generator_loss, [self.generator])])]
 
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        betas = (self.settings.beta1, 0.999)
-        return Adam(network.parameters(), lr=self.settings.lr, betas=betas, fused=True)
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
-
     def made(self, batch: Batch) -> Tensor:
         """All answers, [B, k, C, H, W], unbounded; the official order has colours outermost."""
         made = self.generator(layout(batch))
@@ -194,10 +186,6 @@ class CRN(System):
     @property
     def answers(self) -> int:
         return self.settings.answers
-
-    @property
-    def stride(self) -> int:
-        return self.generator.stride
 
 
 def layout(batch: Batch) -> Tensor:

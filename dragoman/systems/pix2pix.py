@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
 
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import (
@@ -105,15 +104,6 @@ class Pix2Pix(System):
             turns.insert(0, Turn(self.discriminator_loss, [self.discriminator]))
         return [Stage("train", steps, turns)]
 
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        settings, lr = self.settings, self.settings.lr
-        if network is not self.generator and settings.lr_discriminator is not None:
-            lr = settings.lr_discriminator
-        return Adam(network.parameters(), lr=lr, betas=(settings.beta1, 0.999), fused=True)
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
-
     def train(self, mode: bool = True) -> "Pix2Pix":
         super().train(mode)
         set_at_test(self.generator, self.settings.at_test, mode)
@@ -154,10 +144,6 @@ class Pix2Pix(System):
         if self.l1:
             terms["l1"] = self.settings.lambda_l1 * l1(fake, batch["b"])
         return terms
-
-    @property
-    def stride(self) -> int:
-        return self.generator.stride
 
     @property
     def answers(self) -> int | None:

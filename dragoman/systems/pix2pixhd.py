@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
 
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
@@ -232,16 +231,6 @@ class Pix2PixHD(System):
             enhancer = max(1, enhancer)
         coarse = min(round(steps * self.settings.share_global), steps - enhancer - 1)
         return coarse, enhancer, steps - coarse - enhancer
-
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        settings, lr = self.settings, self.settings.lr
-        if network is self.discriminator and settings.lr_discriminator is not None:
-            lr = settings.lr_discriminator
-        betas = (settings.beta1, settings.beta2)
-        return Adam(network.parameters(), lr=lr, betas=betas, fused=True)
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
 
     def generates(self) -> list[nn.Module]:
         return [self.generator, self.level, *([self.bank] if self.settings.features else [])]

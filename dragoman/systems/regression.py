@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
 
 from dragoman.losses.distances import l1, l2
 from dragoman.networks.generator import (
@@ -41,13 +40,6 @@ class Regression(System):
     def stages(self, steps: int) -> list[Stage]:
         return [Stage("train", steps, [Turn(self.generator_loss, [self.generator])])]
 
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        betas = (self.settings.beta1, 0.999)
-        return Adam(network.parameters(), lr=self.settings.lr, betas=betas, fused=True)
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
-
     def train(self, mode: bool = True) -> "Regression":
         super().train(mode)
         set_at_test(self.generator, self.settings.at_test, mode)
@@ -62,10 +54,6 @@ class Regression(System):
     def generator_loss(self, batch: Batch, fake: Tensor) -> Terms:
         distance = {"l1": l1, "l2": l2}[self.settings.distance]
         return {self.settings.distance: distance(fake, batch["b"])}
-
-    @property
-    def stride(self) -> int:
-        return self.generator.stride
 
     @property
     def answers(self) -> int | None:

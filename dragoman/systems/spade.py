@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
@@ -177,15 +176,6 @@ class SPADE(System):
         ]
         return [Stage("train", steps, turns)]
 
-    def optimizer(self, network: nn.Module) -> Optimizer:
-        settings = self.settings
-        lr = settings.lr_discriminator if network is self.discriminator else settings.lr
-        betas = (settings.beta1, settings.beta2)
-        return Adam(network.parameters(), lr=lr, betas=betas, fused=True)
-
-    def averaged(self) -> list[nn.Module]:
-        return [self.generator]
-
     def condition(self, batch: Batch) -> Tensor:
         """The map that the networks see: the source in [0, 1], and the boundaries if wanted."""
         a = batch["a"]
@@ -244,10 +234,6 @@ class SPADE(System):
             for fake, real in (scale[-1] for scale in scales)
         ]
         return {name: torch.stack([t[name] for t in told]).mean() for name in ("real", "fake")}
-
-    @property
-    def stride(self) -> int:
-        return self.generator.stride
 
 
 def default_depth(height: int, width: int) -> int:
