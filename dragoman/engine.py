@@ -20,6 +20,8 @@ from dragoman.schedules import SCHEDULES
 from dragoman.settings import knob
 from dragoman.system import Batch, Progress, Stage, System, Terms, Turn
 
+RUNNING = ("running_mean", "running_var")  # of norms: buffers that are averaged as weights are
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -259,9 +261,16 @@ class Engine:
             decay = min(decay, (1 + taken) / (10 + taken))
         for _, mean, network in self._averaged_pairs():
             ours, theirs = list(mean.parameters()), list(network.parameters())
+            for held, now in zip(mean.named_buffers(), network.buffers(), strict=True):
+                name, buffer = held
+                # Averaged weights make averaged activations: the statistics of the last few batches,
+                # which norms keep, would not be theirs, and would sway from step to step.
+                if name.rpartition(".")[2] in RUNNING:
+                    ours.append(buffer)
+                    theirs.append(now)
+                else:
+                    buffer.copy_(now)
             torch._foreach_lerp_(ours, theirs, 1 - decay)  # ty: ignore
-            for buffer, now in zip(mean.buffers(), network.buffers(), strict=True):
-                buffer.copy_(now)
 
     def _statistics(self) -> list[Tensor]:
         """Buffers of running statistics, which processes must agree on."""

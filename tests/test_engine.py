@@ -99,6 +99,21 @@ def test_the_average_worked_by_hand():
     assert made.item() == pytest.approx(values(engine.average)[0])
 
 
+def test_the_average_has_averaged_statistics_of_its_own():
+    system = make("regression", norm="batch")
+    engine = Engine(system, settings(average=0.9, average_warmup=False), 3)
+    norm = next(m for m in system.generator.modules() if isinstance(m, nn.BatchNorm2d))
+    mean, expected = (
+        next(m for m in engine.average.generator.modules() if isinstance(m, nn.BatchNorm2d)),
+        torch.zeros(norm.num_features),
+    )
+    for _ in engine.run(batches):
+        expected = 0.9 * expected + 0.1 * norm.running_mean
+    torch.testing.assert_close(mean.running_mean, expected)
+    assert not torch.equal(mean.running_mean, norm.running_mean)
+    assert mean.num_batches_tracked == norm.num_batches_tracked == 3
+
+
 def test_the_average_warms_up_again_in_each_stage():
     plan = [(1, [("one", 1)]), (1, [("one", 1)])]
     system = Pair(plan)
