@@ -263,8 +263,8 @@ class Engine:
             ours, theirs = list(mean.parameters()), list(network.parameters())
             for held, now in zip(mean.named_buffers(), network.buffers(), strict=True):
                 name, buffer = held
-                # Averaged weights make averaged activations: the statistics of the last few batches,
-                # which norms keep, would not be theirs, and would sway from step to step.
+                # Averaged weights make averaged activations: the statistics of the last batches,
+                # which norms keep, would not be theirs and would sway from step to step.
                 if name.rpartition(".")[2] in RUNNING:
                     ours.append(buffer)
                     theirs.append(now)
