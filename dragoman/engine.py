@@ -260,7 +260,8 @@ class Engine:
         if self.settings.average_warmup:  # would else be held back by all the steps before
             decay = min(decay, (1 + taken) / (10 + taken))
         for _, mean, network in self._averaged_pairs():
-            ours, theirs = list(mean.parameters()), list(network.parameters())
+            ours: list[Tensor] = [*mean.parameters()]
+            theirs: list[Tensor] = [*network.parameters()]
             for held, now in zip(mean.named_buffers(), network.buffers(), strict=True):
                 name, buffer = held
                 # Averaged weights make averaged activations: the statistics of the last batches,
