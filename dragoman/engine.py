@@ -271,7 +271,7 @@ class Engine:
                     theirs.append(now)
                 else:
                     buffer.copy_(now)
-            torch._foreach_lerp_(ours, theirs, 1 - decay)  # ty: ignore
+            torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def _statistics(self) -> list[Tensor]:
         """Buffers of running statistics, which processes must agree on."""
