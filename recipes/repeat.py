@@ -1,19 +1,25 @@
-"""Train a recipe with several seeds and write down the mean and spread of its test scores.
+"""Train recipes with several seeds and write down the mean and spread of their test scores.
 
-python recipes/repeat.py recipes/earth_pix2pix.yaml [--seeds 0 1 2] [--folder runs] [--again]
+python recipes/repeat.py recipes/earth_pix2pix.yaml ... [--seeds 0 1 2] [--folder runs] [--again]
+    [--at-once 1]
 
 Seeds are taken from where they are: a finished run in the folder, else the numbers that RECIPE.json
-holds of the same settings; others are trained. --again scores runs anew. What earlier stages of
-the runs had learned ("after NAME") has mean and spread of its own.
+holds of the same settings; others are trained, seed by seed over all recipes, --at-once several of
+them, which share the cores. --again scores runs anew. RECIPE.json is written after each run. What
+earlier stages of the runs had learned ("after NAME") has mean and spread of its own.
 """
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-import dragoman
 from dragoman.evaluation import evaluate
 from dragoman.report.machine import machine
 from dragoman.run import Run, read_json
@@ -22,13 +28,21 @@ from dragoman.settings import read_yaml
 Row = dict[str, float]
 
 
-def run_of(recipe: Path, seed: int, folder: Path) -> Run:
-    """The finished run of one seed: trained now, gone on with, or already there."""
-    if (folder / "scores.json").exists():
-        return Run.open(folder)
-    if (folder / "settings.yaml").exists():
-        return dragoman.resume(folder)
-    return dragoman.train(str(recipe), seed=seed, folder=str(folder))
+def folder_of(recipe: Path, seed: int, folder: Path) -> Path:
+    """Where the run of one seed is."""
+    return folder / f"{recipe.stem}-seed{seed}"
+
+
+def train(recipe: Path, seed: int, folder: Path, threads: int | None) -> None:
+    """Train one seed in a process of its own, or go on with it; threads: all cores by default."""
+    place = folder_of(recipe, seed, folder)
+    command = [sys.executable, "-m", "dragoman"]
+    if (place / "settings.yaml").exists():
+        command += ["resume", str(place)]
+    else:
+        command += ["train", str(recipe), "--seed", str(seed), "--folder", str(place)]
+    limits = {"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "0"} if threads else {}
+    subprocess.run(command, env={**os.environ, **limits}, check=True)
 
 
 def means(row: dict[str, Any]) -> Row:
@@ -77,38 +91,67 @@ def known(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return result if result.get("settings") == settings else {}
 
 
+def write(recipe: Path, seeds: list[int], folder: Path, again: bool = False) -> None:
+    """Write RECIPE.json of the seeds that are finished or were known, and print the means."""
+    settings, path = read_yaml(recipe), recipe.with_suffix(".json")
+    earlier = known(path, settings)
+    kept, common = dict(earlier.get("seeds", {})), earlier.get("common", {})
+    for seed in seeds:
+        place = folder_of(recipe, seed, folder)
+        if (place / "scores.json").exists():
+            kept[str(seed)] = record(Run.open(place), again)
+            common = kept[str(seed)].pop("common")
+    if not kept:
+        return
+    rows = dict(sorted(kept.items(), key=lambda item: int(item[0])))
+    stages = next(iter(rows.values()))["stages"]
+    result = {
+        "command": f"python recipes/repeat.py {recipe} --seeds {' '.join(rows)}",
+        "settings": settings,
+        "common": common,
+        "scores": summary([row["scores"] for row in rows.values()]),
+        "stages": {
+            name: summary([row["stages"][name] for row in rows.values()]) for name in stages
+        },
+        "seeds": rows,
+    }
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{recipe}: seeds {' '.join(rows)}")
+    for name, found in result["scores"].items():
+        print(f"{name:16s}{found['mean']:10.4f} +- {found['spread']:.4f}", flush=True)
+
+
+def missing(recipe: Path, seed: int, folder: Path) -> bool:
+    """True if a seed has neither a finished run nor numbers in RECIPE.json."""
+    finished = (folder_of(recipe, seed, folder) / "scores.json").exists()
+    numbers = known(recipe.with_suffix(".json"), read_yaml(recipe)).get("seeds", {})
+    return not finished and str(seed) not in numbers
+
+
 def main() -> None:
-    """Train, print, and write RECIPE.json beside the recipe."""
+    """Train what is missing; write and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
+    parser.add_argument("recipes", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=Path("runs"))
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--at-once", type=int, default=1)
     arguments = parser.parse_args()
-    settings, path = read_yaml(arguments.recipe), arguments.recipe.with_suffix(".json")
-    earlier = known(path, settings)
-    kept, common = dict(earlier.get("seeds", {})), earlier.get("common", {})
-    for seed in arguments.seeds:
-        folder = arguments.folder / f"{arguments.recipe.stem}-seed{seed}"
-        if folder.exists() or str(seed) not in kept:
-            one = record(run_of(arguments.recipe, seed, folder), arguments.again)
-            common = one.pop("common")
-            kept[str(seed)] = one
-    seeds = dict(sorted(kept.items(), key=lambda item: int(item[0])))
-    stages = next(iter(seeds.values()))["stages"]
-    result = {
-        "command": f"python recipes/repeat.py {arguments.recipe} --seeds {' '.join(seeds)}",
-        "settings": settings,
-        "common": common,
-        "scores": summary([one["scores"] for one in seeds.values()]),
-        "stages": {
-            name: summary([one["stages"][name] for one in seeds.values()]) for name in stages
-        },
-        "seeds": seeds,
-    }
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    for name, found in result["scores"].items():
-        print(f"{name:16s}{found['mean']:10.4f} +- {found['spread']:.4f}")
+    count, seeds, folder = arguments.at_once, arguments.seeds, arguments.folder
+    threads = max(1, (os.cpu_count() or 1) // count) if count > 1 else None
+    writing = Lock()
+
+    def take(job: tuple[int, Path]) -> None:
+        seed, recipe = job
+        train(recipe, seed, folder, threads)
+        with writing:
+            write(recipe, seeds, folder)
+
+    for recipe in arguments.recipes:
+        write(recipe, seeds, folder, arguments.again)
+    jobs = [(s, r) for s in seeds for r in arguments.recipes if missing(r, s, folder)]
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(take, jobs))
 
 
 if __name__ == "__main__":
