@@ -2,7 +2,7 @@
 
 python recipes/heads.py recipes/cover_spade.yaml ... [--note "two at once, one core each"]
 
-The lines from "# command" to the next empty comment are replaced; --note says what the times of
+The lines after "# command" up to the next empty comment are replaced; --note says what the times of
 training were taken under. Recipes that are compared name each other in BESIDE.
 """
 
@@ -133,13 +133,9 @@ def main() -> None:
     options = parser.parse_args()
     for recipe in options.recipes:
         lines = recipe.read_text().splitlines()
-        start = next(i for i, line in enumerate(lines) if line.startswith("# command"))
+        start = 1 + next(i for i, line in enumerate(lines) if line.startswith("# command"))
         end = next(i for i in range(start, len(lines)) if lines[i] == "#")
-        seeds = len(read_json(recipe.with_suffix(".json"))["seeds"])
-        command = f"make recipe-{recipe.stem.replace('_', '-')}"
-        head = comment("command", [command + (" (three seeds)" if seeds > 1 else "")])
-        head += comment("cost", [cost(recipe, options.note)])
-        head += comment("result", result(recipe))
+        head = comment("cost", [cost(recipe, options.note)]) + comment("result", result(recipe))
         recipe.write_text("\n".join(lines[:start] + head + lines[end:]) + "\n")
 
 
