@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial
@@ -180,14 +180,11 @@ class SuperResolution(System):
         self.refining.fill_(begun)
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        settings = self.settings
-        lr = settings.lr
-        if network is not self.generator and settings.lr_discriminator is not None:
-            lr = settings.lr_discriminator
-        elif settings.lr_psnr is not None and not self.refining:
-            lr = settings.lr_psnr
-        betas = (settings.beta1, settings.beta2)
-        return Adam(network.parameters(), lr=lr, betas=betas, fused=True)
+        optimizer, first = super().optimizer(network), self.settings.lr_psnr
+        if network is self.generator and first is not None and not self.refining:
+            for group in optimizer.param_groups:
+                group["lr"] = first
+        return optimizer
 
     def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
         made = 2 * self.enlarge(batch) - 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.run import read_json
+from dragoman.settings import read_yaml
 
 BESIDE = {
     "cover_crn": ["cover_regression"],
@@ -88,6 +89,8 @@ def numbers(seeds: dict[str, Any]) -> str:
 def result(recipe: Path) -> list[str]:
     """Sentences on what a recipe reached, beside what it is compared with."""
     found = read_json(recipe.with_suffix(".json"))
+    if found["settings"] != read_yaml(recipe):
+        raise SystemExit(f"{recipe} has other settings than its JSON was made with; train it again")
     names, common, seeds = chosen(found["scores"]), found["common"], found["seeds"]
     lines = [
         f"{common['split']} split, {common['count']} pictures, {numbers(seeds)} "
