@@ -76,8 +76,7 @@ class NearestConvolution(nn.Conv2d):
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, border: Border = "zeros"
     ) -> None:
-        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
-        self.border: Border = border
+        super().__init__(inputs, outputs, 3, padding=1, padding_mode=border, bias=bias)
         # Row m of the line kernel: which of the 3 taps meet the pixel that tap m of 4 meets.
         line = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
         self.register_buffer("spread", torch.kron(line, line).T.contiguous(), persistent=False)
@@ -87,7 +86,7 @@ class NearestConvolution(nn.Conv2d):
         kernel = self.weight.transpose(0, 1).flatten(2) @ self.spread
         kernel = kernel.unflatten(2, (4, 4))
         padding = 1
-        if self.border == "replicate":  # a pixel more all around, whose two outputs go again
+        if self.padding_mode == "replicate":  # a pixel more all around, whose two outputs go again
             input, padding = functional.pad(input, (1, 1, 1, 1), mode="replicate"), 3
         return functional.conv_transpose2d(input, kernel, self.bias, stride=2, padding=padding)
 
@@ -103,12 +102,10 @@ def up_convolution(
     outputs: int,
     bias: bool = True,
     kernel: Literal[3, 4] = 4,
-    border: Border = "zeros",
 ) -> nn.Module:
     """Make a layer from [B, inputs, H, W] to [B, outputs, 2H, 2W].
 
     `kernel` is the side of the transposed convolution's kernel; the others convolve 3 x 3.
-    `border`: what they see beyond it; transposed convolutions know zeros only.
     """
     choose("upsample", kind, get_args(Upsample))
     if kind == "transposed":
@@ -116,24 +113,25 @@ def up_convolution(
             inputs, outputs, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=bias
         )
     if kind == "nearest":
-        return NearestConvolution(inputs, outputs, bias, border)
+        return NearestConvolution(inputs, outputs, bias)
     if kind == "bilinear":
         return nn.Sequential(
             nn.Upsample(scale_factor=2, mode="bilinear"),
-            nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=border, bias=bias),
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias),
         )
     return nn.Sequential(
-        nn.Conv2d(inputs, 4 * outputs, 3, padding=1, padding_mode=border, bias=bias),
+        nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=bias),
         nn.PixelShuffle(2),
     )
 
 
 def set_border(network: nn.Module, border: Border) -> None:
-    """Let the convolutions of a network that see zeros beyond the border see `border` instead."""
+    """Let the convolutions of a network that see zeros beyond the border see `border` instead.
+
+    Transposed convolutions know zeros only and stay as they are.
+    """
     for layer in network.modules():
-        if isinstance(layer, NearestConvolution):
-            layer.border = border
-        elif isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
+        if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
             layer.padding_mode = border
 
 

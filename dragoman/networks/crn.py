@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dragoman.networks import blocks
-from dragoman.networks.blocks import Border
 
 Norm = Literal["layer", "instance", "group", "none"]
 
@@ -29,12 +28,12 @@ def norm(kind: Norm, channels: int) -> nn.Module:
 class Refinement(nn.Module):
     """Twice convolution 3 x 3, norm, leaky ReLU: one module of the cascade."""
 
-    def __init__(self, inputs: int, outputs: int, kind: Norm, border: Border) -> None:
+    def __init__(self, inputs: int, outputs: int, kind: Norm) -> None:
         super().__init__()
         bias = kind == "none"  # a norm takes it away, or brings its own
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=border, bias=bias)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
         self.norm1 = norm(kind, outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, padding_mode=border, bias=bias)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias)
         self.norm2 = norm(kind, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,14 +59,13 @@ class CascadedRefinement(nn.Module):
         widths: Sequence[int],
         kind: Norm = "layer",
         align_corners: bool = False,
-        border: Border = "zeros",
     ) -> None:
         """widths: channels of each module, from the coarsest to that of the picture's size."""
         super().__init__()
         self.align_corners, self.stride = align_corners, 2 ** (len(widths) - 1)
         before = [0, *widths[:-1]]
         self.cascade = nn.ModuleList(
-            Refinement(earlier + inputs, width, kind, border)
+            Refinement(earlier + inputs, width, kind)
             for earlier, width in zip(before, widths, strict=True)
         )
         self.last = nn.Conv2d(widths[-1], outputs, 1)

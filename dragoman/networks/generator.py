@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.errors import SettingsError
-from dragoman.networks.blocks import Border, Norm, Start, Upsample, initialise
+from dragoman.networks.blocks import Border, Norm, Start, Upsample, initialise, set_border
 from dragoman.networks.resnet import ResNetGenerator
 from dragoman.networks.unet import UNet
 from dragoman.settings import knob
@@ -76,8 +76,8 @@ def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size
             upsample=settings.upsample,
             max_width=settings.max_width,
             skips=settings.generator == "unet",
-            border=settings.border,
         )
+        set_border(network, settings.border)
     initialise(network, settings.start)
     return network
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dragoman.networks import blocks
-from dragoman.networks.blocks import Border, Norm, Upsample
+from dragoman.networks.blocks import Norm, Upsample
 
 DROPOUT_LEVEL = 4  # from this level inwards the decoder drops features, save the innermost
 
@@ -13,14 +13,10 @@ DROPOUT_LEVEL = 4  # from this level inwards the decoder drops features, save th
 class Down(nn.Module):
     """Leaky ReLU (but for the first), convolution of stride 2, norm: half the sides."""
 
-    def __init__(
-        self, inputs: int, outputs: int, norm: Norm, bias: bool, border: Border, first: bool
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: Norm, bias: bool, first: bool) -> None:
         super().__init__()
         self.first = first
-        self.conv = nn.Conv2d(
-            inputs, outputs, 4, stride=2, padding=1, padding_mode=border, bias=bias
-        )
+        self.conv = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
         self.norm = blocks.norm(norm, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,10 +35,9 @@ class Up(nn.Module):
         bias: bool,
         dropout: float,
         upsample: Upsample,
-        border: Border,
     ) -> None:
         super().__init__()
-        self.conv = blocks.up_convolution(upsample, inputs, outputs, bias, border=border)
+        self.conv = blocks.up_convolution(upsample, inputs, outputs, bias)
         self.norm = blocks.norm(norm, outputs)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
@@ -72,7 +67,6 @@ class UNet(nn.Module):
         upsample: Upsample = "transposed",
         max_width: int | None = None,
         skips: bool = True,
-        border: Border = "zeros",
     ) -> None:
         super().__init__()
         self.skips, self.stride = skips, 2**depth
@@ -83,14 +77,14 @@ class UNet(nn.Module):
         for level, channels in enumerate(widths):
             kind: Norm = norm if 0 < level < depth - 1 else "none"
             before = widths[level - 1] if level else inputs
-            self.down.append(Down(before, channels, kind, bias, border, first=level == 0))
+            self.down.append(Down(before, channels, kind, bias, first=level == 0))
         for level in reversed(range(depth)):
             channels = widths[level] * (2 if skips and level < depth - 1 else 1)
             drop = dropout if DROPOUT_LEVEL <= level < depth - 1 else 0.0
             if level:
-                self.up.append(Up(channels, widths[level - 1], norm, bias, drop, upsample, border))
+                self.up.append(Up(channels, widths[level - 1], norm, bias, drop, upsample))
             else:
-                self.up.append(Up(channels, outputs, "none", True, 0.0, upsample, border))
+                self.up.append(Up(channels, outputs, "none", True, 0.0, upsample))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H, W] in (-1, 1)."""

@@ -12,7 +12,7 @@ from dragoman.losses import nearest
 from dragoman.losses.balance import Balance
 from dragoman.losses.perceptual import Perceptual, PerceptualSettings, Scaling, shifted
 from dragoman.networks import alexnet
-from dragoman.networks.blocks import Border, Start, initialise
+from dragoman.networks.blocks import Border, Start, initialise, set_border
 from dragoman.networks.crn import CascadedRefinement, Norm
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
@@ -107,8 +107,8 @@ class CRN(System):
             module_widths(settings, facts.size),
             settings.norm,
             settings.align_corners,
-            settings.border,
         )
+        set_border(self.generator, settings.border)
         initialise(self.generator, settings.start)
         bias = getattr(self.generator.cascade[0].norm1, "bias", None)
         if isinstance(bias, Tensor):  # of a layout without any class all would be 0, and the norms'
