@@ -74,16 +74,20 @@ class Translator:
     def __call__(self, picture: Tensor, seed: int = ..., **how: Any) -> Tensor: ...
     @overload
     def __call__(
-        self, picture: np.ndarray | str | Path, seed: int = ..., **how: Any
+        self,
+        picture: np.ndarray | str | Path | tuple[str | Path, ...],
+        seed: int = ...,
+        **how: Any,
     ) -> np.ndarray: ...
     def __call__(self, picture: Picture, seed: int = 0, **how: Any) -> Made:
         """Translate one picture and return one of the same kind and size.
 
         picture: a PIL picture; an array [H, W] or [H, W, C] of the depth it was trained on; a
         label map of class numbers [H, W]; a tensor [C, H, W] or [B, C, H, W] in [-1, 1]; or the
-        path of a file, for which an array comes back. Results have the depth, range and channels
-        of the target domain; arrays of one channel are [H, W]. Of files and PIL pictures a system
-        that fills holes fills what is fully transparent, if anything is.
+        path of a file, or a tuple of paths whose channels are stacked, for which an array comes
+        back. Results have the depth, range and channels of the target domain; arrays of one
+        channel are [H, W]. Of files and PIL pictures a system that fills holes fills what is
+        fully transparent, if anything is.
 
         seed: of the system's noise. how: tile, the side in px of the tiles that larger pictures
         are cut into (0: never; without it pictures above 1.5 megapixels are, as memory allows),

@@ -21,7 +21,6 @@ from threading import Lock
 from typing import Any
 
 from dragoman.evaluation import evaluate
-from dragoman.report.machine import machine
 from dragoman.run import Run, read_json
 from dragoman.settings import read_yaml
 
@@ -59,7 +58,7 @@ def record(run: Run, again: bool) -> dict[str, Any]:
     return {
         "steps": facts["steps"],
         "training_seconds": facts["training_seconds"],
-        "machine": machine(),
+        "machine": facts["machine"],
         "scores": means({name: scores[name] for name in scores["better"] if name in scores}),
         "stages": stages,
         "common": {

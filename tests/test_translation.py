@@ -128,6 +128,12 @@ def test_files_of_equal_name_are_stacked(tmp_path):
     both = np.concatenate([photograph(20, 12)] * 2, 2)
     made = read_raster(tmp_path / "out/x/one.png").pixels
     assert np.array_equal(made, translator(both))
+    with pytest.raises(DataError, match="has no partner of that name"):
+        translator.many(f"{tmp_path}/a+{tmp_path}/b")
+    with pytest.raises(DataError, match=r"other\.tif is 20x13 pixels, but"):
+        translator((tmp_path / "a/other.png", tmp_path / "b/other.tif"))
+    (many,) = translator.many(f"{tmp_path}/a/x+{tmp_path}/b/x")
+    assert isinstance(many, np.ndarray) and np.array_equal(many, made)
 
 
 def test_two_named_files_are_stacked_whatever_their_names(tmp_path):

@@ -15,13 +15,13 @@ from torch import Tensor
 from dragoman.data.raster import MOST_PIXELS
 from dragoman.data.single import check_pil, checked, decoded, encoded, flat, from_pil, to_pil
 from dragoman.translating.cutting import Cutting
-from dragoman.translating.inputs import hole_of, read_whole
+from dragoman.translating.inputs import headers_of, hole_of, read_whole
 from dragoman.translating.tiles import translate_pixels, translate_tensor
 
 if TYPE_CHECKING:
     from dragoman.pipeline import Translator
 
-Picture = Image.Image | np.ndarray | Tensor | str | Path
+Picture = Image.Image | np.ndarray | Tensor | str | Path | tuple[str | Path, ...]
 Made = Image.Image | np.ndarray | Tensor
 
 
@@ -71,8 +71,11 @@ def _taken(translator: Translator, picture: Picture, limit: int) -> Taken:
         clear = fills and picture.has_transparency_data
         alpha = np.asarray(picture.convert("RGBA"))[..., 3:] if clear else None
         return Taken("pil", pixels, hole=hole_of(alpha))
-    if isinstance(picture, str | Path):
-        part, _ = read_whole((Path(picture),), source, limit)
+    names = picture if isinstance(picture, tuple) else (picture,)
+    files = tuple(Path(name) for name in names if isinstance(name, str | Path))
+    if files and len(files) == len(names):
+        headers_of(files, source, limit)  # their sizes are one
+        part, _ = read_whole(files, source, limit)
         return Taken("array", part.pixels, hole=hole_of(part.alpha) if fills else None)
     return Taken("array", checked(source, np.asarray(picture)))
 

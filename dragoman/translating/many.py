@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
-from dragoman.errors import DragomanError, SettingsError, choose
+from dragoman.errors import DataError, DragomanError, SettingsError, choose
 from dragoman.translating.cutting import Cutting
 from dragoman.translating.flow import Lanes, flow, lanes
 from dragoman.translating.kinds import (
@@ -53,16 +53,18 @@ def translate_all(
     choose("bad", bad, ("raise", "give"))
     if batch < 1 or (workers is not None and workers < 1):
         raise SettingsError(f"batch and workers must be at least 1, got {batch} and {workers}")
-    sources = _files(pictures) if isinstance(pictures, str | Path) else pictures
+    sources: Iterable[Picture] = _files(pictures) if isinstance(pictures, str | Path) else pictures
     count = len(sources) if isinstance(sources, list | tuple) else None
     plan = lanes(workers, translator.device, count)
     return _results(_Stages(translator, seed, cut), sources, batch, plan, bad)
 
 
-def _files(text: str | Path) -> list[Path]:
-    """The files of a folder, pattern or list; raises DataError if there are none."""
+def _files(text: str | Path) -> list[tuple[Path, ...]]:
+    """The files of each picture of a folder, pattern or list; raises DataError if one lacks."""
     found = find(os.fspath(text))
-    return [found.files(number)[0] for number in range(len(found))]
+    for place, trouble in found.problems:
+        raise DataError(f"{place}: {trouble}")
+    return [found.files(number) for number in range(len(found))]
 
 
 def _results(
