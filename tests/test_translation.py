@@ -133,7 +133,8 @@ def test_files_of_equal_name_are_stacked(tmp_path):
     with pytest.raises(DataError, match=r"other\.tif is 20x13 pixels, but"):
         translator((tmp_path / "a/other.png", tmp_path / "b/other.tif"))
     (many,) = translator.many(f"{tmp_path}/a/x+{tmp_path}/b/x")
-    assert isinstance(many, np.ndarray) and np.array_equal(many, made)
+    assert isinstance(many, np.ndarray)
+    assert np.array_equal(many, made)
 
 
 def test_two_named_files_are_stacked_whatever_their_names(tmp_path):
