@@ -131,7 +131,8 @@ def _facts(saved: dict[str, Any]) -> Facts:
     if not 1 <= scale <= MOST_SCALE:
         raise ValueError(f"pictures made {scale} times as large")
     labels, images = int(saved["labels"]), int(saved["images"])
-    return Facts(channels, (height, width), labels, images, sets, scale)
+    maps = tuple(str(key) for key in saved.get("maps", ()))
+    return Facts(channels, (height, width), labels, images, sets, scale, maps)
 
 
 def _check_state(system: System, path: Path) -> None:

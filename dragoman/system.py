@@ -38,6 +38,8 @@ class Facts:
     labels: number of classes in batch["label"] (0: none). images: number of training pictures.
     label_sets: number of classes by label set, in the order of batch["labels"].
     scale: how many times larger the pictures to be made are (super-resolution).
+    maps: the keys of `channels` that hold label maps, a channel for each class: 1 where it is,
+    else -1.
     """
 
     channels: dict[str, int]
@@ -46,6 +48,7 @@ class Facts:
     images: int = 0
     label_sets: dict[str, int] = field(default_factory=dict)
     scale: int = 1
+    maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

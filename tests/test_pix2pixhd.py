@@ -273,6 +273,38 @@ def test_pixels_without_a_class_are_not_of_the_first():
     assert system.bank.count[3].item() == pytest.approx(1 / 4)
 
 
+def test_label_maps_are_shown_as_0_and_1_and_pictures_as_they_are():
+    batch = label_batch()
+    channels = {"a": batch["a"].shape[1], "b": 3}
+    for maps, low in (((), -1), (("a",), 0)):
+        facts = Facts(channels=channels, size=(32, 32), maps=maps)
+        seen = make("pix2pixhd", facts=facts, **FAST).condition(batch)
+        assert set(seen[:, :-1].unique().tolist()) == {low, 1}
+        assert set(seen[:, -1].unique().tolist()) <= {0, 1}
+
+
+def test_features_of_classes_and_without_boundaries():
+    batch = label_batch()
+    everywhere = (batch["map"] == 1)[:, None].expand(-1, 2, -1, -1)
+    system = small(features=2, features_of="classes", instances="none")
+    features = system.share(batch, Progress(0, 1)).features
+    for picture, place in zip(features, everywhere, strict=True):
+        values = picture[place].view(2, -1)
+        torch.testing.assert_close(values, values[:, :1].expand_as(values))
+    hidden = small(features=2, instances="map", boundaries=False)
+    assert torch.equal(hidden.condition(batch), batch["a"])
+    assert hidden.needed(hidden.settings) == ("a", "b", "instance")
+    unused = small(instances="map", boundaries=False)
+    assert unused.needed(unused.settings) == ("a", "b")
+
+
+def test_the_encoder_may_halve_whole_pictures_if_the_global_generator_never_learns_alone():
+    knobs = {"depth": 1, "features": 2, "encoder_depth": 4}
+    with pytest.raises(SettingsError, match="the feature encoder's pictures of 16 x 16 px"):
+        small(**knobs)
+    assert len(small(**knobs, share_global=0.0).encoder.down) == 4
+
+
 def test_only_what_draws_is_saved_and_not_the_encoder(tmp_path):
     system = small(features=2)
     system.generator_loss(label_batch(), system.share(label_batch(), Progress(0, 1)))
@@ -306,7 +338,10 @@ def test_a_picture_is_followed_unless_regions_reach_all_through_it():
             "--width 6 cannot be halved for each of 2 enhancers; use a multiple of 4",
         ),
         ({"share_global": 0.9, "share_enhancer": 0.1}, "let their sum be below 1"),
-        ({"features": 3, "instances": "none"}, "use --instances regions"),
+        (
+            {"features": 3, "instances": "none"},
+            "use --instances regions or --features_of classes",
+        ),
         ({"adversarial": "wasserstein"}, "use least_squares or hinge"),
         ({"lambda_adversarial": 0.0, "lambda_feature": 0.0}, "discriminator without a say"),
         ({"scales": 5}, "--scales 5 leaves less than 2 px of pictures of 16 px.*--scales 4 or"),
@@ -333,6 +368,7 @@ def test_pictures_that_cannot_be_halved_are_refused():
         ({"depth": 2, "enhancers": 0}, 4),
         ({"depth": 1, "enhancers": 2}, 8),
         ({"depth": 1, "features": 2, "encoder_depth": 3}, 16),
+        ({"depth": 1, "features": 2, "encoder_depth": 3, "share_global": 0.0}, 8),
         ({}, 16),  # a picture of 16 px for the global generator is halved three times
     ],
 )

@@ -53,8 +53,9 @@ def crn_layers(sizes: Sequence[int]) -> dict[str, str]:
 def system(generator_state: State, facts: Facts, vgg_state: State | None = None, **how: Any) -> CRN:
     """Make a CRN system of official weights, ready to train on.
 
-    vgg_state: the official VGG19, as of `vgg`; then the loss is the official one too. how:
-    further settings of `CRNSettings`. Raises FileError if the channels are not the data's.
+    vgg_state: the official VGG19, as of `vgg`; then the loss is the official one too, with the
+    weights of the data's size, unless how has `perceptual_layers`. how: further settings of
+    `CRNSettings`. Raises FileError if the channels are not the data's.
     """
     made = crn(generator_state)
     labels, outputs = made.cascade[0].get_parameter("conv1.weight").shape[1], made.last.out_channels
@@ -75,7 +76,8 @@ def system(generator_state: State, facts: Facts, vgg_state: State | None = None,
     new = CRN(CRNSettings(**(read | how)), facts)
     new.generator = made
     if vgg_state is not None:
-        new.perceptual = Perceptual.of(vgg(vgg_state), OFFICIAL, "l1", "caffe")
+        weights = new.perceptual.weights
+        new.perceptual = Perceptual.of(vgg(vgg_state, tuple(weights)), weights, "l1", "caffe")
     return new
 
 

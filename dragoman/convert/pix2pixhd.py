@@ -138,8 +138,9 @@ def pix2pixhd(
     """Make a pix2pixHD system of an official model's netG, netD and, if it has one, netE.
 
     What the weights tell (widths, depths, blocks, enhancers, scales, norm, whether boundaries of
-    instances are seen) is read from them; further settings are those of `Pix2PixHDSettings`. The
-    official code reads label maps of 0 and 1, the data here have -1 and 1. A generator with
+    instances are seen) is read from them; further settings are those of `Pix2PixHDSettings`, such
+    as `features_of` "classes" of a model of --label_feat. Label maps of -1 and 1, as the data here
+    have, are shown to the networks as 0 and 1 if the facts name them in `maps`. A generator with
     enhancers has no global stage ahead of it. Raises FileError if the channels are not those of
     the data.
     """
@@ -154,7 +155,7 @@ def pix2pixhd(
             f"{_outputs(made)} channels, judged by {judged}; the data has {a} and {b}"
         )
     read: dict[str, Any] = _settings(made, judge) | {"features": features}
-    read["instances"] = "none" if seen == a else "map"
+    read |= {"boundaries": seen != a, "instances": "map" if features or seen != a else "none"}
     if look is not None:
         read |= {"encoder_width": _wide(look.first), "encoder_depth": len(look.down)}
     read |= settings

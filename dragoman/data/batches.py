@@ -62,6 +62,7 @@ class Data:
             images=self.counts["train"],
             label_sets={name: len(classes) for name, classes in self.label_sets.items()},
             scale=self._source.scale,
+            maps=tuple(key for key, domain in self.domains.items() if domain.kind == "labels"),
         )
 
     @property

@@ -19,9 +19,13 @@ from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
 
 SHIFT = 1e-3  # of the first norm at the start
 COARSEST = 4  # px: the shorter side of the coarsest module
-# The authors' weights, by which VGG19's terms come out equal on their pictures of 256 px.
+# The authors' weights, by which VGG19's terms come out equal on their pictures of 256 px, and of
+# 512 and 1024 px (demo_256p.py, demo_512p.py, demo_1024p.py).
 OFFICIAL = {"relu1_2": 1 / 1.6, "relu2_2": 1 / 2.3, "relu3_2": 1 / 1.8, "relu4_2": 1 / 2.8}
 OFFICIAL |= {"relu5_2": 10 / 0.8}
+OFFICIAL_LARGE = {"relu1_2": 1 / 2.6, "relu2_2": 1 / 4.8, "relu3_2": 1 / 3.7, "relu4_2": 1 / 5.6}
+OFFICIAL_LARGE |= {"relu5_2": 10 / 1.5}
+LARGE = 512  # px, the shorter side
 EVEN = {
     "alex": dict.fromkeys(alexnet.RELUS, 1.0),
     "vgg16": dict.fromkeys(OFFICIAL, 1.0),
@@ -62,7 +66,8 @@ class CRNSettings(PerceptualSettings):
     mean_share: float = knob(0.001, "share of the mean over the answers in the loss", 0, 1)
     balance: Literal["measured", "fixed"] = knob(
         "measured",
-        "weights of the terms: 1 / the mean of each over the first steps, or the authors' (VGG19)",
+        "weights of the terms: 1 / the mean of each over the first steps, or the authors' (VGG19), "
+        "which have others from 512 px on",
     )
     balance_steps: int = knob(100, "steps over which the terms are measured", 1)
     lambda_l1: float = knob(1.0, "weight of the L1 term of the pixels", 0)
@@ -99,7 +104,8 @@ class CRN(System):
 
     def __init__(self, settings: CRNSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
-        layers = EVEN | ({"vgg19": OFFICIAL} if settings.balance == "fixed" else {})
+        official = OFFICIAL if min(facts.size) < LARGE else OFFICIAL_LARGE
+        layers = EVEN | ({"vgg19": official} if settings.balance == "fixed" else {})
         self.perceptual = Perceptual(settings, layers)
         self.generator = CascadedRefinement(
             facts.channels["a"],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +61,14 @@ class Pix2PixHDSettings(PerceptualSettings):
         "whose boundaries G and D see: none, connected regions of the input, or the data's "
         "instance maps (regions stand in for a picture that comes without)",
     )
+    boundaries: bool = knob(
+        True, "show G and D the boundaries of instances; false with features only is --no_instance"
+    )
     features: int = knob(
         0, "features of each instance's look, for many answers; officially 3; 0: none", 0, 16
+    )
+    features_of: Literal["instances", "classes"] = knob(
+        "instances", "what features are means over; classes is the reference code's --label_feat"
     )
     encoder_width: int = knob(16, "channels of the feature encoder's first layer", 1, 4096)
     encoder_depth: int | None = knob(
@@ -95,10 +101,10 @@ class Pix2PixHDSettings(PerceptualSettings):
                 f"--width {self.width} cannot be halved for each of {self.enhancers} enhancers; "
                 f"use a multiple of {2**self.enhancers}"
             )
-        if self.features and self.instances == "none":
+        if self.features and self.features_of == "instances" and self.instances == "none":
             raise SettingsError(
                 f"--features {self.features} are means over instances, which --instances none has "
-                "not; use --instances regions"
+                "not; use --instances regions or --features_of classes"
             )
         if self.adversarial == "wasserstein":
             raise SettingsError(
@@ -110,6 +116,11 @@ class Pix2PixHDSettings(PerceptualSettings):
                 "--lambda_adversarial 0 with --lambda_feature 0 leaves the discriminator without "
                 "a say; use a weight above 0, or the system regression"
             )
+
+    @property
+    def edges(self) -> Instances:
+        """Whose boundaries G and D see."""
+        return self.instances if self.boundaries else "none"
 
 
 class Made(NamedTuple):
@@ -146,8 +157,8 @@ class Pix2PixHD(System):
     """min_G max_D1..Dk sum_k L_GAN + lambda_FM sum_k L_FM, and a perceptual term.
 
     Wang et al. 2018, equation 5, with the reference code's perceptual term, which it weighs as
-    feature matching. Both turns of a step go by the networks before it, as in that code. Its
-    label maps are 0 and 1, ours -1 and 1, as of all data here.
+    feature matching. Both turns of a step go by the networks before it, as in that code. Label
+    maps are shown to the networks as 0 and 1, pictures as they are.
     """
 
     Settings = Pix2PixHDSettings
@@ -158,15 +169,17 @@ class Pix2PixHD(System):
     def __init__(self, settings: Pix2PixHDSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
         a, b = facts.channels["a"], facts.channels["b"]
-        sides = [side >> settings.enhancers for side in facts.size]
         reduced = settings.enhancers and settings.share_global
         norm, start = settings.norm, settings.start
-        seen = a + (settings.instances != "none")
+        seen = a + (settings.edges != "none")
+        sides = [side >> settings.enhancers for side in facts.size]
+        least = sides if reduced else list(facts.size)  # the smallest pictures of any stage
+        most = halvings("depth", settings.depth, sides, "the global generator's pictures")
         self.generator = CoarseToFine(
             seen + settings.features,
             b,
             settings.width,
-            halvings("depth", settings.depth, sides),
+            most,
             settings.blocks,
             settings.enhancers,
             settings.enhancer_blocks,
@@ -176,7 +189,7 @@ class Pix2PixHD(System):
         )
         set_border(self.generator, settings.border)
         self.level = Level(enhanced=not reduced)
-        check_scales(settings.scales, min(sides if reduced else facts.size))
+        check_scales(settings.scales, min(least))
         self.discriminator = MultiscaleDiscriminator(
             seen + b,
             settings.discriminator_width,
@@ -185,7 +198,8 @@ class Pix2PixHD(System):
             settings.discriminator_norm or norm,
         )
         if settings.features:
-            depth = halvings("encoder_depth", settings.encoder_depth, sides)
+            wanted = settings.encoder_depth
+            depth = halvings("encoder_depth", wanted, least, "the feature encoder's pictures")
             self.encoder = Encoder(
                 b, settings.features, settings.encoder_width, depth, norm, settings.upsample
             )
@@ -197,7 +211,9 @@ class Pix2PixHD(System):
 
     @classmethod
     def needed(cls, settings: Pix2PixHDSettings) -> tuple[str, ...]:
-        return (*cls.needs, "instance") if settings.instances == "map" else cls.needs
+        pooled = settings.features and settings.features_of == "instances"
+        used = settings.instances == "map" and (settings.boundaries or pooled)
+        return (*cls.needs, "instance") if used else cls.needs
 
     def check(self) -> None:
         if self.settings.lambda_perceptual:
@@ -260,7 +276,9 @@ class Pix2PixHD(System):
         return Made(self.generator(x, enhanced=self.level.enhanced), features)
 
     def instances(self, batch: Batch) -> Tensor:
-        """Numbers of the instances from 0, int64 [B, H * W]."""
+        """Numbers from 0 of what features are means over, int64 [B, H * W]."""
+        if self.settings.features_of == "classes":
+            return numbered(classes(batch["a"]))
         if self.settings.instances == "map" and "instance" in batch:
             return numbered(batch["instance"])
         return numbered(connected(batch["a"]))
@@ -268,7 +286,8 @@ class Pix2PixHD(System):
     def condition(self, batch: Batch) -> Tensor:
         """What generator and discriminator go by: the input, and the boundaries of instances."""
         a = batch["a"]
-        return with_boundaries(a, self.settings.instances, a, batch.get("instance"))
+        seen = (a + 1) / 2 if "a" in self.facts.maps else a
+        return with_boundaries(seen, self.settings.edges, a, batch.get("instance"))
 
     def given_to_generator(self, batch: Batch, features: Tensor | None) -> Tensor:
         """The condition and, if there are any, the features: [B, ..., H, W]."""
@@ -310,13 +329,15 @@ class Pix2PixHD(System):
         own = self.generator.stride
         if not self.settings.features:
             return own
-        return max(own, 2 ** len(self.encoder.down) * 2**self.settings.enhancers)
+        reduced = self.settings.enhancers if self.settings.share_global else 0
+        return max(own, 2 ** len(self.encoder.down) * 2**reduced)
 
 
-def halvings(name: str, wanted: int | None, sides: list[int]) -> int:
+def halvings(name: str, wanted: int | None, sides: list[int], whose: str) -> int:
     """How often a network halves pictures of these sides, of which 2 px must be left.
 
-    Raises SettingsError if it cannot be so often.
+    Raises SettingsError, which says of `whose` pictures and by which setting, if it cannot be so
+    often.
     """
     most = 0
     while all(side % 2 ** (most + 1) == 0 and side >> (most + 1) >= 2 for side in sides):
@@ -325,7 +346,7 @@ def halvings(name: str, wanted: int | None, sides: list[int]) -> int:
     if depth > most:
         told = f"{sides[1]} x {sides[0]}"
         raise SettingsError(
-            f"the global generator's pictures of {told} px cannot be halved {depth} times so that "
+            f"{whose} of {told} px cannot be halved {depth} times so that "
             "2 px are left; "
             + (f"use --{name} {most} or less, or " if most else "use ")
             + "another --size or fewer --enhancers"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dragoman.convert import crn
 from dragoman.system import Facts
-from dragoman.systems.crn import CRN, layout
+from dragoman.systems.crn import CRN, OFFICIAL, OFFICIAL_LARGE, layout
 from golden_checks.fixture import NEGLIGIBLE, Fixture
 
 ENTRIES = {"weight": "weights", "bias": "biases"}
@@ -20,7 +20,11 @@ def check_generator_loss(fixture: Fixture) -> None:
     real = fixture.tensors["input/real"].permute(0, 3, 1, 2)
     batch = {"a": (2 * label - 1).requires_grad_(True), "b": real / 127.5 - 1}
     facts = Facts({"a": label.shape[1], "b": 3}, (label.shape[2], label.shape[3]))
-    system = crn.system(weights, facts, fixture.under("weights/vgg/"))
+    official = (
+        OFFICIAL if "256p" in fixture.meta["source_file"] else OFFICIAL_LARGE
+    )  # sizes are shrunk
+    layers = ",".join(f"{name}={weight}" for name, weight in official.items())
+    system = crn.system(weights, facts, fixture.under("weights/vgg/"), perceptual_layers=layers)
     made = system.made(batch)
     shown = ((made + 1) / 2 * 255).flatten(0, 1).permute(0, 2, 3, 1)
     fixture.compare("output/images", shown)

@@ -134,8 +134,8 @@ def check_vgg_loss(fixture: Fixture) -> None:
 def system_of(fixture: Fixture) -> Pix2PixHD:
     """The system of the fixture's weights and settings."""
     settings = fixture.constructor
-    if settings["label_feat"] or settings["load_features"]:
-        raise Unsupported("features of labels, or from a file")
+    if settings["load_features"]:
+        raise Unsupported("features from a file")
     height, width = fixture.tensors["input/image"].shape[-2:]
     inputs = settings["label_nc"] or settings["input_nc"]
     kind: Adversarial = "nonsaturating" if settings["no_lsgan"] else "least_squares"
@@ -144,11 +144,16 @@ def system_of(fixture: Fixture) -> Pix2PixHD:
     system = pix2pixhd.pix2pixhd(
         nets["netG"],
         nets["netD"],
-        Facts(channels={"a": inputs, "b": settings["output_nc"]}, size=(height, width)),
+        Facts(
+            channels={"a": inputs, "b": settings["output_nc"]},
+            size=(height, width),
+            maps=("a",) if settings["label_nc"] else (),
+        ),
         nets["netE"] or None,
         adversarial=kind,
         lambda_feature=0.0 if settings["no_ganFeat_loss"] else weight,
         lambda_perceptual=0.0 if settings["no_vgg_loss"] else weight,
+        features_of="classes" if settings["label_feat"] else "instances",
     )
     if not settings["no_vgg_loss"]:
         network = classifier(fixture.under("weights/vgg19/"))
@@ -157,12 +162,12 @@ def system_of(fixture: Fixture) -> Pix2PixHD:
 
 
 def batch_of(fixture: Fixture) -> Batch:
-    """The batch as our system takes it, but with label maps of 0 and 1."""
+    """The batch as our system takes it, label maps of -1 and 1."""
     label, settings = fixture.tensors["input/label"], fixture.constructor
     count = settings["label_nc"]
-    a = functional.one_hot(label[:, 0].long(), count).movedim(3, 1).float() if count else label
+    hot = functional.one_hot(label[:, 0].long(), count).movedim(3, 1).float() if count else label
     return {
-        "a": a,
+        "a": 2 * hot - 1 if count else label,
         "b": fixture.tensors["input/image"],
         "instance": fixture.tensors["input/inst"][:, 0],
     }
