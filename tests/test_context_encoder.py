@@ -297,6 +297,8 @@ def test_the_widths_are_the_official_ones():
         ({"mask": "region", "overlap": 3}, "--overlap is for centre holes"),
         ({"mask": "data", "predict": "centre"}, "--predict centre is for centre holes"),
         ({"mask": "none", "discriminator": "centre"}, "--discriminator centre is for centre"),
+        ({"discriminator": "output", "predict": "centre"}, "--predict centre makes none"),
+        ({"lambda_known": 1.0}, "--lambda_known is for random holes and masks"),
         ({"depth": 6}, "cannot be halved 6 times; use --depth 5 or less"),
         ({"hole": 0.01, "overlap": 0}, "a line of one pixel to judge; use a greater --hole"),
         ({"predict": "centre", "depth": 1}, "use --depth 2"),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from synthetic import FACTS, batches
+from torch.nn import functional
 
 from dragoman.convert import context_encoder as convert
 from dragoman.engine import Engine, EngineSettings
@@ -56,9 +57,9 @@ def test_official_weights_of_the_centre_and_of_the_whole_come_back(ups):
     assert torch.equal(convert.generator(state).eval()(x), network(x))
 
 
-def converted(facts=FACTS, **over):
-    generator = shuffled(Inpainter(3, 3, (32, 32), 3, 3, "conv", 5, ups=2))
-    judge = shuffled(WholeDiscriminator(3, (16, 16), 2))
+def converted(facts=FACTS, ups=2, judged=16, **over):
+    generator = shuffled(Inpainter(3, 3, (32, 32), 3, 3, "conv", 5, ups=ups))
+    judge = shuffled(WholeDiscriminator(3, (judged, judged), 2))
     states = {
         "generator_state": official(generator, convert.generator_layers),
         "discriminator_state": official(judge, convert.discriminator_layers),
@@ -75,7 +76,23 @@ def test_an_official_model_becomes_a_system_that_trains():
     assert set(trained(system)) == TERMS
 
 
+def test_an_official_model_of_random_holes_judges_and_weighs_all_of_its_output():
+    system, generator, judge = converted(ups=3, judged=32)
+    picture = torch.rand(2, 3, 32, 32) * 2 - 1
+    hole = system.hole({"image": picture, "index": torch.arange(2)})
+    made = generator(system.filled(picture, hole))
+    shared = {"hole": hole, "made": made}
+    terms = system.eval().generator_loss({"image": picture}, shared)
+    squares = (made - picture).square().mean()
+    torch.testing.assert_close(terms["l2"], 0.999 * squares)
+    fooled = functional.softplus(-judge(made)).mean()
+    torch.testing.assert_close(terms["adversarial"], 0.001 * fooled)
+    assert set(trained(system)) == TERMS
+
+
 def test_weights_that_do_not_fit_are_refused():
+    with pytest.raises(FileError, match="makes pictures of 16 x 16 px, but netD judges 32 x 32"):
+        converted(judged=32)
     with pytest.raises(FileError, match="for 3 to 3 channels, judged by 3; the data has 1"):
         converted(Facts(channels={"image": 1}, size=(32, 32)))
     with pytest.raises(FileError, match="pictures of 32 x 32 px, the data has 64 x 64; use --size"):

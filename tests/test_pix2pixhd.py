@@ -288,6 +288,7 @@ def test_features_of_classes_and_without_boundaries():
     everywhere = (batch["map"] == 1)[:, None].expand(-1, 2, -1, -1)
     system = small(features=2, features_of="classes", instances="none")
     features = system.share(batch, Progress(0, 1)).features
+    assert features is not None
     for picture, place in zip(features, everywhere, strict=True):
         values = picture[place].view(2, -1)
         torch.testing.assert_close(values, values[:, :1].expand_as(values))

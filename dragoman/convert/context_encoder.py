@@ -100,34 +100,41 @@ def context_encoder(
     overlap: int = 4,
     **settings: Any,
 ) -> ContextEncoder:
-    """Make a context encoder of an official netG and netD of the centre, ready to train on.
+    """Make a context encoder of an official netG and netD, ready to train on.
 
-    overlap: px of known picture around the hole that netG predicts too, which no weight tells.
-    Further settings are those of `ContextEncoderSettings`. Raises FileError if the networks are
-    for other pictures than the data's, or do not belong together.
+    Of the centre (train.lua), or of random holes in whole pictures (train_random.lua): then D
+    judges the network's output and the squares are of the whole picture, as there. overlap: px of
+    known picture around the centre's hole that netG predicts too, which no weight tells. Further
+    settings are those of `ContextEncoderSettings`. Raises FileError if the networks are for other
+    pictures than the data's, or do not belong together.
     """
     made, judge = generator(generator_state), discriminator(discriminator_state)
     first = made.encoder.layers[0].get_parameter("conv.weight")
     last = made.last.get_parameter("weight")
-    height, width = (side * made.stride for side in _inmost(made))
+    inmost, doublings = _inmost(made), len(made.up) + 1
+    height, width = (side * made.stride for side in inmost)
     judged = judge.encoder.layers[0].get_parameter("conv.weight")
-    left = (n << len(judge.encoder.layers) for n in judge.last.weight.shape[-2:])
+    left = tuple(n << len(judge.encoder.layers) for n in judge.last.weight.shape[-2:])
     channels = facts.channels["image"]
     if (first.shape[1], last.shape[1], judged.shape[1]) != (channels,) * 3:
         raise FileError(
             f"these networks are for {first.shape[1]} to {last.shape[1]} channels, judged by "
             f"{judged.shape[1]}; the data has {channels}"
         )
-    if (height, width) != facts.size or tuple(left) != (height // 2, width // 2):
+    if (height, width) != facts.size:
         raise FileError(
-            f"these networks are for the centre of pictures of {height} x {width} px, the data "
-            f"has {facts.size[0]} x {facts.size[1]}; use --size {min(height, width)}"
+            f"these networks are for pictures of {height} x {width} px, the data has "
+            f"{facts.size[0]} x {facts.size[1]}; use --size {min(height, width)}"
+        )
+    made_sides = tuple(side << doublings for side in inmost)
+    if left != made_sides:
+        raise FileError(
+            f"netG makes pictures of {made_sides[0]} x {made_sides[1]} px, but netD judges "
+            f"{left[0]} x {left[1]}; give networks that were trained together"
         )
     read: dict[str, Any] = {
-        "predict": "centre",
+        **_task(whole=made_sides == facts.size, overlap=overlap, side=min(height, width)),
         "bottleneck": "conv",
-        "hole": 0.5 - 2 * overlap / min(height, width),
-        "overlap": overlap,
         "units": made.bottleneck.get_parameter("squeeze.weight").shape[0],
         "width": first.shape[0],
         "decoder_width": last.shape[0],
@@ -138,6 +145,13 @@ def context_encoder(
     load(system.generator, generator_state, generator_layers(system.generator))
     load(system.discriminator, discriminator_state, discriminator_layers(system.discriminator))
     return system
+
+
+def _task(whole: bool, overlap: int, side: int) -> dict[str, Any]:
+    """What is filled and judged, by what netG makes: whole pictures or their centre."""
+    if whole:
+        return {"mask": "region", "discriminator": "output", "lambda_known": 1.0}
+    return {"predict": "centre", "hole": 0.5 - 2 * overlap / side, "overlap": overlap}
 
 
 def _inmost(network: Inpainter) -> tuple[int, ...]:

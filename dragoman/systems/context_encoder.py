@@ -73,13 +73,19 @@ class ContextEncoderSettings:
         knob("nonsaturating", "the adversarial objective")
     )
     lambda_l2: float = knob(0.999, "weight of the squared difference in the hole", 0)
+    lambda_known: float = knob(
+        0.0,
+        "weight of the squares outside random holes and masks, beside 1 inside; the released code: "
+        "1, or 10 with its useOverlapPred",
+        0,
+    )
     lambda_adversarial: float = knob(
         0.001, "weight of the generator's adversarial term; 0: no discriminator", 0
     )
-    discriminator: Literal["centre", "picture"] | None = knob(
+    discriminator: Literal["centre", "picture", "output"] | None = knob(
         None,
-        "what D judges: the predicted centre square, or the completed picture; default: centre "
-        "for centre holes, picture for all others",
+        "what D judges: the predicted centre square, the completed picture, or all of the "
+        "network's output; default: centre for centre holes, picture for all others",
     )
     discriminator_width: int = knob(64, "channels of the discriminator's first layer", 1, 4096)
     discriminator_norm: Norm | None = knob(None, "the discriminator's norm, where it differs")
@@ -92,6 +98,16 @@ class ContextEncoderSettings:
             raise SettingsError(
                 "--lambda_l2 0 with --lambda_adversarial 0 leaves nothing to learn from; give "
                 "one of them a weight"
+            )
+        if self.predict == "centre" and self.discriminator == "output":
+            raise SettingsError(
+                "--discriminator output judges whole pictures, --predict centre makes none; use "
+                "--discriminator centre"
+            )
+        if self.mask in ("centre", "none") and self.lambda_known:
+            raise SettingsError(
+                f"--lambda_known is for random holes and masks, not --mask {self.mask}; leave it "
+                "out or use --overlap"
             )
         if self.mask == "centre":
             return
@@ -113,8 +129,12 @@ class ContextEncoder(System):
     M is 1 in the hole. The squares are averaged over hole and overlap, the overlap's times 10; so
     is the gradient of the released code, whose reported loss lacks the 10. D learns first, without
     seeing the context, and F answers to the D just updated; the released code reuses D's output
-    from before the update, and holds the biases of its convolutions at 0. Known pixels of a
-    completed picture are those given.
+    from before the update, and holds the biases of its convolutions at 0.
+
+    Of holes that are not the centre D judges the completed picture, whose known pixels are those
+    given: the squares say nothing of what the network makes there. Equation 2 and the released
+    code for random holes have D judge the network's output (`discriminator` output); that code
+    takes the squares over the whole picture (`lambda_known` 1).
     """
 
     Settings = ContextEncoderSettings
@@ -283,8 +303,9 @@ class ContextEncoder(System):
 
     def fake(self, batch: Batch, shared: dict[str, Tensor]) -> Tensor:
         """What the discriminator must tell from true pictures."""
-        if self.settings.mask == "centre" and self.settings.discriminator != "picture":
-            return shared["made"]  # the overlap as predicted too, not as given
+        judged = self.settings.discriminator or self.settings.mask
+        if judged in ("centre", "output"):
+            return shared["made"]  # of a centre the overlap as predicted too, not as given
         return self.completed(batch["image"], shared["hole"], shared["made"])
 
     def discriminator_loss(self, batch: Batch, shared: dict[str, Tensor]) -> Terms:
@@ -294,7 +315,9 @@ class ContextEncoder(System):
 
     def generator_loss(self, batch: Batch, shared: dict[str, Tensor]) -> Terms:
         settings, picture = self.settings, batch["image"]
-        given = shared["hole"] if settings.mask not in ("centre", "none") else self.weights
+        given = self.weights
+        if settings.mask not in ("centre", "none"):
+            given = torch.where(shared["hole"] > 0, 1, settings.lambda_known)
         terms = {"l2": settings.lambda_l2 * weighted_l2(shared["made"], picture, given)}
         if self.gan:
             kind = settings.adversarial
