@@ -32,8 +32,10 @@ class EngineSettings:
         None, "minutes of training: the step is timed first, then steps are fixed; default 5", 0.01
     )
     seed: int = knob(0, "seed of everything random", 0, 2**31 - 1)
-    schedule: Literal["constant", "linear", "cosine", "step"] = knob(
-        "constant", "the learning rate's course; linear is constant for half, then falls to 0"
+    schedule: Literal["constant", "linear", "cosine", "step", "halving"] = knob(
+        "constant",
+        "the learning rate's course; linear is constant for half, then falls to 0; step: a tenth "
+        "from half-way on; halving: at 1/8, 1/4, 1/2 and 3/4",
     )
     average: float = knob(
         0.999, "decay per step of the moving average used to generate; 0: none", 0, 0.999999
@@ -178,7 +180,9 @@ class Engine:
     def take_step(self, stage: Stage, batch: Batch) -> None:
         """Take every turn that is due, then move the average."""
         progress = Progress(self.step, stage.steps)
-        self.rate = SCHEDULES[self.settings.schedule](progress.fraction)
+        begin, end = stage.course
+        course = begin + (end - begin) * progress.fraction
+        self.rate = SCHEDULES[self.settings.schedule](course)
         for group in (g for o in self.optimizers.values() for g in o.param_groups):
             group["lr"] = group.setdefault("base_lr", group["lr"]) * self.rate
         due = [turn for turn in stage.turns if self.step % turn.every == 0]

@@ -24,6 +24,11 @@ def step(fraction: float, at: tuple[float, ...] = (0.5,), factor: float = 0.1) -
     return factor ** sum(fraction >= place for place in at)
 
 
+def halving(fraction: float) -> float:
+    """Halved at 1/8, 1/4, 1/2 and 3/4, as in BasicSR's training of ESRGAN."""
+    return step(fraction, at=(0.125, 0.25, 0.5, 0.75), factor=0.5)
+
+
 def linear_by_epoch(epoch: int, constant: int = 100, decay: int = 100, first: int = 1) -> float:
     """1 for `constant` epochs, then towards 0 over `decay` more, as the reference code of CycleGAN.
 
@@ -38,4 +43,5 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear": linear,
     "cosine": cosine,
     "step": step,
+    "halving": halving,
 }

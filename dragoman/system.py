@@ -78,6 +78,7 @@ class Stage:
     turns: list[Turn]
     begin: Callable[[], None] = lambda: None
     data: dict[str, Any] = field(default_factory=dict)  # overrides for the loader, as size=64
+    course: tuple[float, float] = (0.0, 1.0)  # the part of the schedule that it takes
 
 
 class System(nn.Module):

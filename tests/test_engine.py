@@ -1,6 +1,7 @@
 """The engine's arithmetic, worked by hand on a system of one or two numbers."""
 
 import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -173,6 +174,20 @@ def test_the_rate_follows_the_schedule_also_after_a_resume(name):
 )
 def test_schedules_by_hand(name, fraction, factor):
     assert SCHEDULES[name](fraction) == pytest.approx(factor)
+
+
+def test_stages_may_share_one_course_of_the_schedule():
+    system = Pair([(4, [("one", 1)]), (4, [("one", 1)])])
+    own, rates = system.stages, []
+    parts = ((0.0, 0.5), (0.5, 1.0))
+    system.stages = lambda steps: [
+        dataclasses.replace(stage, course=part)
+        for stage, part in zip(own(steps), parts, strict=True)
+    ]
+    engine = Engine(system, settings(schedule="linear"), 0)
+    for _ in engine.run(twos):
+        rates.append(engine.rate)
+    assert rates == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
 
 
 class Searching(Pair):

@@ -1,6 +1,7 @@
 """ESRGAN: dense blocks, the relativistic average by hand, and what it refuses."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -260,6 +261,18 @@ def test_converted_generators_have_the_sizes_that_weights_tell(scale, channels):
     assert str(made) == str(network)
     x = torch.rand(1, channels[0], 8, 8)
     assert torch.equal(made(x), network(x))
+
+
+def test_the_earlier_names_of_the_authors_are_known_too():
+    network = RRDBNet(3, 3, width=4, blocks=2, growth=3)
+    state = {}
+    for key, value in official(network).items():
+        key = re.sub(r"^body\.(\d+)\.rdb", r"RRDB_trunk.\1.RDB", key)
+        key = key.replace("conv_body", "trunk_conv").replace("conv_hr", "HRconv")
+        state[key.replace("conv_up", "upconv")] = value
+    assert {"RRDB_trunk.1.RDB3.conv5.weight", "upconv2.bias"} <= state.keys()
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(basicsr.generator(state)(x), network(x))
 
 
 @pytest.mark.parametrize(

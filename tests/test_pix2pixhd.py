@@ -63,6 +63,7 @@ def test_stages_divide_the_steps_and_use_reduced_pictures_first():
         ("joint", 30, {}),
     ]
     assert [t.name for t in stages[0].turns] == ["generator", "discriminator"]
+    assert [stage.course for stage in stages] == [(0, 1), (0, 0.4), (0.4, 1)]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def test_msrresnet_begins_with_the_bilinear_enlargement(start):
 
 def test_msrresnet_cannot_change_the_channels():
     with pytest.raises(SettingsError, match="--generator srresnet"):
-        MSRResNet(1, 3)
+        MSRResNet(2, 3)
+    assert MSRResNet(1, 3, width=2, blocks=1)(torch.rand(1, 1, 4, 4)).shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,12 @@ def test_a_discriminator_says_which_pictures_it_judges():
 
 def test_unet_discriminator_has_a_logit_for_each_pixel():
     assert UNetDiscriminator(3, width=2)(torch.rand(2, 3, 16, 24)).shape == (2, 1, 16, 24)
+    torch.manual_seed(0)
+    added = UNetDiscriminator(3, width=2).eval()
+    plain = UNetDiscriminator(3, width=2, skips=False).eval()
+    plain.load_state_dict(added.state_dict())
+    x = torch.rand(1, 3, 16, 16)
+    assert not torch.allclose(added(x), plain(x))
 
 
 def test_pictures_are_in_the_unit_range_within_and_clamped_only_when_used():

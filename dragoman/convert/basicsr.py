@@ -1,4 +1,7 @@
-"""Official SRGAN, ESRGAN and Real-ESRGAN weights (github.com/XPixelGroup/BasicSR)."""
+"""Official SRGAN, ESRGAN and Real-ESRGAN weights (github.com/XPixelGroup/BasicSR).
+
+And the generators of github.com/xinntao/ESRGAN, whose layers have other names.
+"""
 
 import math
 import re
@@ -23,6 +26,12 @@ Weights = Mapping[str, Any]  # a state dict, or a file that holds it under one o
 FACTORS = {4: 2, 9: 3}  # of a sub-pixel convolution, by how many times more channels it makes
 SQUEEZED = {1: 4, 4: 2, 16: 1}  # scale, by how many times more channels go in than come out
 WRAPPERS = ("params_ema", "params")  # under which a file of BasicSR has its state
+EARLIER = {  # names of xinntao/ESRGAN, by BasicSR's
+    r"RRDB_trunk\.(\d+)\.RDB(\d)\.": r"body.\1.rdb\2.",
+    r"trunk_conv\.": "conv_body.",
+    r"upconv(\d)\.": r"conv_up\1.",
+    r"HRconv\.": "conv_hr.",
+}
 
 
 def msrresnet(state: Weights) -> MSRResNet:
@@ -53,12 +62,14 @@ def msrresnet_layers(network: MSRResNet) -> dict[str, str]:
 
 
 def rrdb(state: Weights, scale: int | None = None) -> RRDBNet:
-    """Make the generator of an official `RRDBNet`; all settings are read from it.
+    """Make the generator of an official `RRDBNet`, of BasicSR's or the earlier names.
+
+    All settings are read from it.
 
     scale: to be given where pictures have other channels before than after, so that the first
     convolution does not tell it.
     """
-    state = unwrapped(state)
+    state = modern(unwrapped(state))
     first, last = _weight(state, "conv_first"), _weight(state, "conv_last")
     growth = _weight(state, "body.0.rdb1.conv1").shape[0]
     found = SQUEEZED.get(first.shape[1] // last.shape[0]) if scale is None else scale
@@ -98,7 +109,8 @@ def rrdb_layers(network: RRDBNet) -> dict[str, str]:
 def generator(state: Weights, scale: int | None = None) -> MSRResNet | RRDBNet:
     """Make a generator of an official one of either kind; `scale` as in `rrdb`."""
     state = unwrapped(state)
-    return rrdb(state, scale) if "conv_body.weight" in state else msrresnet(state)
+    dense = "conv_body.weight" in modern(state)
+    return rrdb(state, scale) if dense else msrresnet(state)
 
 
 def vgg_discriminator(state: Weights) -> VGGDiscriminator:
@@ -132,11 +144,14 @@ def vgg_discriminator_layers(network: VGGDiscriminator) -> dict[str, str]:
     return layers
 
 
-def unet_discriminator(state: Weights) -> UNetDiscriminator:
-    """Make the discriminator of an official `UNetDiscriminatorSN`; all is read from it."""
+def unet_discriminator(state: Weights, skips: bool = True) -> UNetDiscriminator:
+    """Make the discriminator of an official `UNetDiscriminatorSN`; all is read from it.
+
+    But for skips, the official `skip_connection`, which no weight tells.
+    """
     state = unwrapped(state)
     first = _weight(state, "conv0")
-    network = UNetDiscriminator(inputs=first.shape[1], width=first.shape[0])
+    network = UNetDiscriminator(first.shape[1], first.shape[0], skips)
     return load(network, state, unet_discriminator_layers(network))
 
 
@@ -210,6 +225,18 @@ def unwrapped(state: Weights) -> State:
         if isinstance(state.get(name), Mapping):
             return state[name]
     return state
+
+
+def modern(state: State) -> State:
+    """The state of an RRDBNet under BasicSR's names, whichever it has."""
+    if "trunk_conv.weight" not in state:
+        return state
+    renamed = {}
+    for key, value in state.items():
+        for theirs, ours in EARLIER.items():
+            key = re.sub(f"^{theirs}", ours, key)
+        renamed[key] = value
+    return renamed
 
 
 def _judge(state: Weights) -> tuple[VGGDiscriminator | UNetDiscriminator, dict[str, Any]]:

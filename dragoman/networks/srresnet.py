@@ -89,9 +89,9 @@ class MSRResNet(nn.Module):
     def __init__(
         self, inputs: int, outputs: int, width: int = 64, blocks: int = 16, scale: int = 4
     ) -> None:
-        """`scale` as in SRResNet; raises SettingsError also unless outputs equal inputs."""
+        """`scale` as in SRResNet; raises SettingsError also unless inputs are 1 or outputs."""
         super().__init__()
-        if inputs != outputs:
+        if inputs not in (1, outputs):
             raise SettingsError(
                 f"--generator msrresnet adds to its input, so that pictures of {inputs} channels "
                 f"cannot become such of {outputs}; use --generator srresnet"

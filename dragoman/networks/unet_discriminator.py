@@ -12,13 +12,14 @@ class UNetDiscriminator(nn.Module):
     """Three halvings and three bilinear doublings with added skips, spectral norm inside.
 
     The first and the last convolution have biases and no spectral norm, the others the opposite.
-    Sides must be divisible by `stride`.
+    Sides must be divisible by `stride`. skips: off is the code's skip_connection=False.
     """
 
     stride = 8
 
-    def __init__(self, inputs: int, width: int = 64) -> None:
+    def __init__(self, inputs: int, width: int = 64, skips: bool = True) -> None:
         super().__init__()
+        self.skips = skips
         self.first = nn.Conv2d(inputs, width, 3, padding=1)
         self.down = nn.ModuleList(
             SpectralConv2d(c, 2 * c, 4, stride=2, padding=1, bias=False)
@@ -41,7 +42,8 @@ class UNetDiscriminator(nn.Module):
         hidden = skips.pop()
         for layer in self.up:
             larger = functional.interpolate(hidden, scale_factor=2, mode="bilinear")
-            hidden = functional.leaky_relu(layer(larger), SLOPE) + skips.pop()
+            hidden, skip = functional.leaky_relu(layer(larger), SLOPE), skips.pop()
+            hidden = hidden + skip if self.skips else hidden
         for layer in self.full:
             hidden = functional.leaky_relu(layer(hidden), SLOPE)
         return self.last(hidden)

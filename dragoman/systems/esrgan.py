@@ -1,7 +1,7 @@
 """ESRGAN: residual-in-residual dense blocks, and a discriminator that compares true with made."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,11 @@ from dragoman.system import Batch, Terms
 
 @dataclass(frozen=True)
 class ESRGANSettings(SuperResolutionSettings):
-    """Knobs of ESRGAN; the defaults are the authors' code's (BasicSR)."""
+    """Knobs of ESRGAN; the defaults are the authors' code's (BasicSR).
+
+    But the rate is halved in the first stage as in the second, where that code restarts a cosine
+    four times.
+    """
 
     blocks: int = knob(23, "residual-in-residual dense blocks of the generator", 1, 256)
     growth: int = knob(32, "channels that each convolution adds in a dense block", 1, 4096)
@@ -47,6 +51,7 @@ class ESRGAN(SuperResolution):
 
     Settings = ESRGANSettings
     settings: ESRGANSettings
+    defaults: ClassVar[dict[str, Any]] = SuperResolution.defaults | {"schedule": "halving"}
     layers: ClassVar[Layers] = {  # before activation
         "vgg19": {"conv5_4": 1.0},
         "vgg16": {"conv5_3": 1.0},

@@ -233,10 +233,12 @@ class Pix2PixHD(System):
         generator, use = self.generator, partial(self.level.set, True)
         reduced = {"size": min(self.facts.size) >> self.settings.enhancers}
         alone = partial(self.level.set, False)
+        # One run of the reference code, whose rate begins to fall long after both learn together.
+        met = enhancer / (enhancer + joint)
         stages = [
             Stage("global", coarse, turns(generator.coarse), alone, reduced),
-            Stage("enhancer", enhancer, turns(generator.enhancers), use),
-            Stage("joint", joint, turns(generator), use),
+            Stage("enhancer", enhancer, turns(generator.enhancers), use, course=(0.0, met)),
+            Stage("joint", joint, turns(generator), use, course=(met, 1.0)),
         ]
         return [stage for stage in stages if stage.steps]
 

@@ -31,7 +31,8 @@ class SPADESettings(PerceptualSettings):
     `kl` follows the paper: the expectation over pictures, where the code sums over the batch of
     each GPU, so that the weight of the term would depend on the batch. `instances` makes do with
     the map, which all data have. `perceptual` is the classifier that comes along. The batch is
-    the package's, since the code's single picture would be its own batch statistics.
+    the package's, since the code's single picture would be its own batch statistics. With several
+    processes each goes by the statistics of its own pictures, where the code joins them.
     """
 
     width: int = knob(64, "channels of the generator's last block", 1, 4096)

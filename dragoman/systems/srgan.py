@@ -1,7 +1,7 @@
 """SRGAN: a residual network enlarges, a classifier's activations and a discriminator judge."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -21,7 +21,8 @@ class SRGANSettings(SuperResolutionSettings):
 
     Its authors published no code, so the defaults are the paper's (Ledig et al. 2017): content is
     the squared difference of activations after the ReLU of VGG's last block, or, where VGG's
-    weights are not at hand, of AlexNet's; the adversarial term weighs 1e-3. SRGAN-MSE is
+    weights are not at hand, of AlexNet's; the adversarial term weighs 1e-3; the rate becomes a
+    tenth half-way (in the first stage too, where the paper keeps it). SRGAN-MSE is
     `--perceptual none --lambda_l2 1`. BasicSR's MSRGAN is `--generator msrresnet --discriminator
     vgg --distance l1 --lambda_l1 1e-2 --lambda_adversarial 5e-3 --perceptual vgg19
     --perceptual_layers conv5_4=1 --lr_psnr 2e-4 --start kaiming`.
@@ -58,6 +59,7 @@ class SRGAN(SuperResolution):
 
     Settings = SRGANSettings
     settings: SRGANSettings
+    defaults: ClassVar[dict[str, Any]] = SuperResolution.defaults | {"schedule": "step"}
     # Differences of activations are brought to the size of those of pixels in [-1, 1]: VGG's by
     # the paper's factor (section 3.2); AlexNet's turns out the same: of satellite pictures four
     # times enlarged by bicubic interpolation the former are 0.61, the latter 0.0037.

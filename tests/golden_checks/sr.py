@@ -1,5 +1,6 @@
 """Checks of the sr fixtures (BasicSR), by official class."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -23,11 +24,12 @@ DOMAIN = {"name": "photo", "kind": "photo", "channels": 3, "classes": (), "palet
 def network_of(fixture: Fixture, weights: dict[str, Tensor]) -> nn.Module:
     """The network of the fixture's weights."""
     if fixture.meta["source_class"] == "RRDBNet":
-        return basicsr.rrdb(weights, fixture.constructor["scale"])
+        return basicsr.rrdb(weights, fixture.constructor.get("scale", 4))
+    if fixture.meta["source_class"] == "UNetDiscriminatorSN":
+        return basicsr.unet_discriminator(weights, fixture.constructor.get("skip_connection", True))
     makers: dict[str, Callable[..., nn.Module]] = {
         "MSRResNet": basicsr.msrresnet,
         "VGGStyleDiscriminator": basicsr.vgg_discriminator,
-        "UNetDiscriminatorSN": basicsr.unet_discriminator,
     }
     return makers[fixture.meta["source_class"]](weights)
 
@@ -190,11 +192,10 @@ def compare_weights(fixture: Fixture, prefix: str, network: nn.Module, layers: A
 def check_interpolation(fixture: Fixture) -> None:
     """Networks between two, made of translators."""
     x = fixture.tensors["input/x"]
+    scale = json.loads(fixture.meta["net"]).get("scale")
     ends = []
     for name in ("psnr", "gan"):
-        made = basicsr.generator(
-            fixture.under(f"weights/{name}/"), fixture.constructor.get("scale")
-        )
+        made = basicsr.generator(fixture.under(f"weights/{name}/"), scale)
         ends.append(translator_of(made, x))
     for alpha in fixture.constructor["alphas"]:
         between: Any = interpolate(*ends, alpha=alpha)
@@ -206,11 +207,13 @@ def translator_of(network: Any, x: Tensor) -> Translator:
     """A translator whose generator this is."""
     with torch.no_grad():
         scale = network(x).shape[-1] // x.shape[-1]
-    facts = Facts({"low": x.shape[1], "high": x.shape[1]}, (x.shape[2], x.shape[3]), scale=scale)
+        channels = network(x).shape[1]
+    sides = (x.shape[2], x.shape[3])
+    facts = Facts({"low": x.shape[1], "high": channels}, sides, scale=scale)
     kind = basicsr.ESRGAN if isinstance(network, basicsr.RRDBNet) else basicsr.SRGAN
     system = kind(kind.Settings(psnr_share=1.0, width=4, blocks=1), facts)
     system.generator = network
-    domains = dict.fromkeys(("low", "high"), DOMAIN | {"channels": x.shape[1]})
+    domains = {key: DOMAIN | {"channels": count} for key, count in facts.channels.items()}
     config = {"system": kind.__name__.lower(), "domains": domains}
     return Translator(system, config, "cpu")
 
