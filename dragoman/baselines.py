@@ -22,6 +22,7 @@ from torch.nn.functional import (
 from dragoman.system import Batch
 
 SIDE = 5  # px: side of the patches of the linear regression
+MOST_ROWS = 4096  # of its normal equations, 128 MB
 EFFORT = 5e10  # multiplications for its normal equations, a few seconds on two cores
 THUMBNAIL = 16  # px: pictures are compared at this size to find the nearest
 
@@ -155,7 +156,8 @@ def learn(data: Data, source: str = "a", target: str = "b", split: str = "test")
     """Learn the baselines for a split in one pass over the training pictures.
 
     Of the pictures only thumbnails are held in memory. Data whose training pictures have no
-    partners has neither nearest nor linear. Raises DataError.
+    partners has neither nearest nor linear, of more than about 160 channels not linear. Raises
+    DataError.
     """
     paired = data.partners("train")
     first = data.rows("train", [0])
@@ -209,9 +211,11 @@ def _scale(source: Tensor, target: Tensor) -> int:
 
 
 def _linear(data: Data, source: Tensor, target: Tensor, scale: int) -> Linear | None:
-    """None if sizes differ by no whole factor, or sources are too small to be mirrored."""
+    """None if sizes differ by no whole factor, or sources are too small to mirror or too deep."""
     height, width = source.shape[-2:]
     if target.shape[-2:] != (height * scale, width * scale) or min(height, width) <= SIDE // 2:
+        return None
+    if source.shape[1] * SIDE**2 + target.shape[1] * scale**2 > MOST_ROWS:
         return None
     pixels = data.counts["train"] * source[0, 0].numel()
     return Linear(source.shape[1], target.shape[1] * scale**2, pixels)

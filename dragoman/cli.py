@@ -79,6 +79,9 @@ def interpolate(
         raise SettingsError(f"name one run or two, not {len(runs)}")
     if (alpha is None) != (out is None) or (alpha is None and not (table or alphas)):
         raise SettingsError("give --alpha and --out for a translator, or --table true for scores")
+    place = Path(out) if out is not None else None
+    if place and place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise SettingsError(f"--out {out} is already there; name a new folder")
     first, second = runs[0], runs[1] if len(runs) > 1 else None
     if table or alphas:
         chosen = interpolation.parse_alphas(alphas) if alphas else interpolation.ALPHAS

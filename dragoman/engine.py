@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any, Literal
 
 import torch
@@ -349,8 +350,11 @@ class Engine:
                 module.load_state_dict(own["modules"][name])
             checkpoint.set_random_state(own["random"])
         except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            told = " ".join(str(error).split())
-            raise FileError(f"the checkpoint does not fit the run's settings: {told}") from error
+            told = shorten(str(error), 200, placeholder=" ...")
+            raise FileError(
+                "the checkpoint does not fit the run's settings; put settings.yaml and the data "
+                f"back as they were, or train a new run ({told})"
+            ) from error
 
     def _check_place(self) -> None:
         """Refuse a number of steps by which stages that are past would have been others."""
@@ -363,7 +367,7 @@ class Engine:
         if past != self.done or self.step > self.stages[self.stage].steps:
             raise SettingsError(
                 f"--steps {self.steps} would change the stages that are already past; "
-                "resume without --steps"
+                "resume without --steps, or train a new run with so many"
             )
 
     def all_finite(self) -> bool:

@@ -11,6 +11,7 @@ from dragoman.data import open_data
 from dragoman.data.settings import DataSettings
 from dragoman.errors import DataError, FileError, did_you_mean
 from dragoman.judge import Judged, judge_all
+from dragoman.matching import check_same
 from dragoman.metrics import KID_ALEX, METRICS, SetMetric, answers, cover_agreement
 from dragoman.metrics.cover import WATER
 from dragoman.run import Run
@@ -84,6 +85,7 @@ def evaluate(
     place = run.folder if stage is None else _stage(run, stage)
     translator = load(place, device)
     data = data or open_data(build(DataSettings, run.settings))
+    check_same(translator.config["domains"], data)
     system = translator.system
     if not data.counts.get(split):
         known = ", ".join(name for name, count in data.counts.items() if count)

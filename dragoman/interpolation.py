@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dragoman.errors import DataError, FileError, SettingsError
 from dragoman.judge import judge
+from dragoman.matching import STORED, check_same
 from dragoman.pipeline import Translator, load
 from dragoman.run import Run
 from dragoman.saved import generating
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 FIRST = "psnr"  # the stage from which interpolation begins, if a run has several
 MEASURES = ("psnr", "l1", "lpips")  # of the table
+PROBE = 1e-3  # of a picture in [-1, 1]: rounding at most
 
 
 def interpolate(psnr: Translator, gan: Translator, alpha: float) -> Translator:
@@ -30,12 +32,20 @@ def interpolate(psnr: Translator, gan: Translator, alpha: float) -> Translator:
 
     Wang et al. 2018, section 3.4. alpha: 0 (only psnr) to 1 (only gan), both exactly. Counts such
     as those of batch norms are the second's. Raises SettingsError for another alpha, FileError if
-    the two are not of one system with equal tensors.
+    the two are not of one system with equal tensors, which make pictures of them alike.
     """
     if not 0 <= alpha <= 1:
         raise SettingsError(f"--alpha must be from 0 to 1, got {alpha:g}")
     ours, theirs = (generating(one.system) for one in (psnr, gan))
     _check_alike(psnr, gan, ours, theirs)
+    _check_use(psnr, _mixed(gan, ours, theirs, 0.0))
+    return _mixed(gan, ours, theirs, alpha)
+
+
+def _mixed(
+    gan: Translator, ours: dict[str, Tensor], theirs: dict[str, Tensor], alpha: float
+) -> Translator:
+    """A translator like `gan` with weights between."""
     system = copy.deepcopy(gan.system)
     mixed = {
         name: _between(first.to(gan.device), theirs[name], alpha) for name, first in ours.items()
@@ -43,6 +53,25 @@ def interpolate(psnr: Translator, gan: Translator, alpha: float) -> Translator:
     system.load_state_dict(mixed, strict=False)
     config = {**gan.config, "interpolation": {"alpha": alpha}}
     return Translator(system, config, str(gan.device))
+
+
+def _check_use(psnr: Translator, same: Translator) -> None:
+    """Raise FileError unless the first's weights make in the second's system what they made."""
+    facts = psnr.system.facts
+    sides = (facts.channels[psnr.system.source], *facts.size)
+    probe = torch.rand(1, *sides, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before, after = (one.translate(probe.to(one.device), 0) for one in (psnr, same))
+    stored = [[getattr(one.target, name) for name in STORED] for one in (psnr, same)]
+    if stored[0] == stored[1] and torch.allclose(before, after.to(before), atol=PROBE):
+        return
+    settings = [one.config["settings"] for one in (psnr, same)]
+    apart = [k for k, v in settings[0].items() if v != settings[1].get(k)]
+    if not apart:
+        apart = ["depth or range of what they make" if stored[0] != stored[1] else "stage"]
+    raise FileError(
+        "there are no networks between these translators, whose equal weights make different "
+        f"pictures: they differ in {', '.join(apart[:5])}; name two that were trained alike"
+    )
 
 
 def _between(first: Tensor, second: Tensor, alpha: float) -> Tensor:
@@ -174,6 +203,7 @@ def judge_run(
     trained = Run.open(run if gan is None else gan)
     first, second = ends(run, gan, device)
     data = open_data(build(DataSettings, trained.settings))
+    check_same(second.config["domains"], data)
     rows = judge_between(first, second, data, alphas, split)
     content = {"split": split, "data": data.name, "first": str(run if gan else FIRST)}
     trained.write_json("interpolation.json", {**content, "rows": rows})

@@ -1,5 +1,7 @@
 """Whether a system and a data set go together, said before anything is trained."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dragoman.errors import DataError, SettingsError
@@ -7,6 +9,40 @@ from dragoman.system import System
 
 if TYPE_CHECKING:
     from dragoman.data import Data
+
+
+STORED = {  # what a domain may not change between training and judging, and how it is called
+    "kind": "kind",
+    "channels": "number of channels or classes",
+    "dtype": "depth",
+    "low": "lower end of its range",
+    "high": "upper end of its range",
+}
+
+
+def check_same(domains: Mapping[str, Any], data: "Data") -> None:
+    """Raise DataError unless the data are stored as those of which a translator's domains are.
+
+    domains: as its config.json has them.
+    """
+    for key, before in domains.items():
+        now = asdict(data.domains[key]) if key in data.domains else {}
+        for name, called in STORED.items():
+            was, found = before.get(name), now.get(name)
+            was = tuple(was) if isinstance(was, list) else was
+            if was is not None and was != found:
+                raise DataError(
+                    f"{data.name} is no longer what was learned from: the {called} of '{key}' was "
+                    f"{_short(was)} and is {_short(found)}; put the pictures back, or train a new "
+                    "run"
+                )
+
+
+def _short(value: Any) -> str:
+    """A value for people: of several numbers the first."""
+    if isinstance(value, tuple):
+        return ", ".join(f"{one:g}" for one in value[:3]) + (" ..." if value[3:] else "")
+    return str(value)
 
 
 def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> None:
@@ -49,6 +85,6 @@ def check_shapes(system: str, made: System, data: "Data") -> None:
         if height % made.stride or width % made.stride:
             raise SettingsError(
                 f"{system} with these settings needs sides divisible by {made.stride}, the "
-                f"pictures have {height} x {width}; choose another --size or --aspect, or a "
-                "smaller --depth"
+                f"pictures have {height} x {width}; choose another --size or --aspect"
+                + (", or a smaller --depth" if made.stride > 2 else "")
             )

@@ -135,7 +135,7 @@ class Translator:
             raise SettingsError(
                 f"{self.config['system']} as it was trained has "
                 + (f"{most} different answers" if most != 1 else "one answer")
-                + f" for a picture; ask for answer 0 to {(most or 1) - 1}, not {number}"
+                + f" for a picture, counted from 0; there is no answer {number}"
             )
         other = self.twin()
         other.system.answer = other.number = number

@@ -175,6 +175,8 @@ def _find(folder: str | Path) -> Path:
         return path / "translator"
     if (path / "config.json").is_file():
         return path
+    if path.exists() and not (path / "settings.yaml").is_file():
+        raise FileError(f"{path} is neither a run nor a translator; name a folder that is")
     if path.exists():
         raise FileError(
             f"{path} holds no translator yet; it is written with the first checkpoint: "

@@ -20,7 +20,7 @@ from dragoman.errors import DataError, FileError, SettingsError, TrainingError
 from dragoman.evaluation import evaluate, has_truth, validate
 from dragoman.interruption import Interrupted, listening, resume_command
 from dragoman.journal import Journal
-from dragoman.matching import check_fits, check_shapes
+from dragoman.matching import check_fits, check_same, check_shapes
 from dragoman.pipeline import save_translator
 from dragoman.report.machine import machine
 from dragoman.report.report import write_report
@@ -106,6 +106,9 @@ def resume(folder: str | Path, steps: int | None = None) -> Run:
     own = build(kind.Settings, values)
     check_fits(system, kind, own, data)
     kind(own, data.facts).check()
+    saved = run.translator / "config.json"
+    if saved.is_file():
+        check_same(read_json(saved).get("domains", {}), data)
     return Trainer(run, system, values, data).train()
 
 

@@ -62,12 +62,14 @@ def test_answers_that_there_are_not():
     assert fixed.system.answers == 1
     with pytest.raises(SettingsError, match="pix2pix as it was trained has one answer"):
         fixed.answers(picture(), 2)
-    with pytest.raises(SettingsError, match="ask for answer"):
+    with pytest.raises(SettingsError, match="counted from 0; there is no answer -1"):
         translator().answering(-1)
 
 
 def test_files_of_answers(tmp_path):
     Image.fromarray(picture()).save(tmp_path / "in.png")
+    with pytest.raises(SettingsError, match="has one answer for a picture; leave --answers out"):
+        translate(translator(at_test="eval"), tmp_path / "in.png", tmp_path / "x.png", answers=2)
     one = translator()
     told = translate(one, tmp_path / "in.png", tmp_path / "out.png", answers=3)
     assert told.splitlines() == [f"wrote {tmp_path / f'out_{n}.png'}" for n in (1, 2, 3)]

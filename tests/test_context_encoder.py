@@ -191,6 +191,13 @@ def test_the_data_s_masks_are_the_holes_with_mask_data_only():
     assert ContextEncoder.needed(ContextEncoderSettings(mask="data")) == ("image", "mask")
 
 
+def test_masks_without_any_hole_are_refused_at_the_first_step():
+    batch = picture_batch(0) | {"mask": torch.zeros(4, 1, 32, 32)}
+    with pytest.raises(DataError, match="no mask of the first batch has a hole, which is white"):
+        made(mask="data").share(batch, Progress(0, 2))
+    made(mask="data").share(batch, Progress(1, 2))
+
+
 @pytest.mark.parametrize("mask", MASKS)
 def test_a_user_s_hole_comes_first(mask):
     batch = picture_batch(0)

@@ -11,12 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dragoman import cli, evaluation
+from dragoman.data import DataSettings, open_data
 from dragoman.data.catalogue import EARTH, Domain
-from dragoman.errors import FileError
+from dragoman.errors import DataError, FileError
 from dragoman.evaluation import Seeded, evaluate, set_metrics, validate
+from dragoman.matching import check_same
 from dragoman.metrics import METRICS
 from dragoman.pipeline import load
 from dragoman.report.report import write_report
+from dragoman.run import Run
+from dragoman.settings import build
 from dragoman.system import Facts, System
 
 
@@ -109,6 +113,23 @@ def test_earlier_stages_come_in_the_order_of_training(run, monkeypatch):
         keep_stage(run, name)
     scores = evaluate(run, device="cpu")
     assert list(scores["baselines"])[-2:] == ["after global", "after enhancer"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("channels", 4, "the number of channels or classes of 'a' was 4 and is 3; put the pict"),
+        ("dtype", "uint16", "the depth of 'a' was uint16 and is uint8"),
+        ("high", [7.0], "the upper end of its range of 'a' was 7 and is "),
+    ],
+)
+def test_data_that_has_changed_since_is_refused(run, name, value, told):
+    domains = json.loads((run / "translator" / "config.json").read_text())["domains"]
+    data = open_data(build(DataSettings, Run.open(run).settings))
+    check_same(domains, data)
+    domains["a"][name] = value
+    with pytest.raises(DataError, match=told):
+        check_same(domains, data)
 
 
 def test_a_stage_is_scored_by_itself(run, capsys):

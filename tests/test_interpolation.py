@@ -115,6 +115,26 @@ def test_other_systems_tensors_and_scales_are_refused():
         interpolate(first, second, 0.5)
 
 
+def test_networks_that_use_equal_weights_otherwise_are_refused():
+    first, second = translator("esrgan", 0), translator("esrgan", 1, residual_scale=1.0)
+    with pytest.raises(FileError, match=r"make different pictures: they differ in residual_scale;"):
+        interpolate(first, second, 0.5)
+    first, second = pair()
+    deeper = dict.fromkeys(KEYS, DOMAIN | {"dtype": "uint16"})
+    second = Translator(second.system, second.config | {"domains": deeper}, "cpu")
+    with pytest.raises(FileError, match="they differ in depth or range of what they make"):
+        interpolate(first, second, 0.5)
+
+
+def test_the_command_overwrites_nothing(run, tmp_path, capsys):
+    (tmp_path / "x").write_text("mine")
+    for place in (tmp_path, tmp_path / "x"):
+        with pytest.raises(SystemExit):
+            main(["interpolate", str(run), "--alpha", "0.5", "--out", str(place)])
+        assert f"--out {place} is already there; name a new folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_lists_of_shares():
     assert parse_alphas("1,0, 0.5,0.5") == [0.0, 0.5, 1.0]
     for wrong in ("", "0,x", "0,1.5", "nan"):

@@ -1,6 +1,7 @@
 """Label and instance maps that training would trip over are refused before it, by name."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import tifffile
 import torch
 from patients import before_training, checked, noise, one_of, save
+from PIL import Image
 
 from dragoman.data import DataSettings, open_data
-from dragoman.errors import DataError
+from dragoman.errors import DataError, SettingsError
 
 COUNT = 30
 
@@ -56,8 +58,8 @@ def test_a_sound_set_is_not_refused(city):
 def test_class_numbers_out_of_range_name_file_number_and_flag(city):
     words = refused(city, classes="a=4")
     assert (
-        "train_label/00.png holds the class 4, but label has the classes 0 to 3; use --classes 5 "
-        "or, if it means no class, --unlabelled 4"
+        "train_label/00.png holds the class 4, but label has the classes 0 to 3; train with "
+        "--classes 5 or, if it means no class, --unlabelled 4"
     ) in words
 
 
@@ -68,6 +70,26 @@ def test_more_classes_than_the_maps_hold_are_told(city):
     assert "classes of a that occur nowhere in train: 4 of 9 (5, 6, 7, 8)" in one.message
     assert one.fix == "nothing, if they are meant; else --classes a=5"
     open_data(DataSettings(str(city), size=32, classes="a=9")).check()
+
+
+def test_classes_of_what_is_no_label_map(city):
+    plain = DataSettings(str(city), size=32)
+    for name, settings in (
+        ("classes", replace(plain, classes="b=4")),
+        ("unlabelled", replace(plain, unlabelled="b=4")),
+    ):
+        words = f"--{name} is for label maps, of which 'b' is none; use --kind b=labels"
+        with pytest.raises(SettingsError, match=words):
+            open_data(settings)
+    assert open_data(DataSettings(str(city), size=32, classes="5")).facts.channels["a"] == 5
+
+
+def test_label_maps_of_blurred_numbers(city):
+    path = city / "train_label" / "00.png"
+    with Image.open(path) as picture:
+        picture.save(path.with_suffix(".jpg"))
+    path.unlink()
+    assert "00.jpg is a JPEG, which blurs class numbers; save label maps as PNG" in refused(city)
 
 
 def test_the_usual_number_for_no_class_is_not_taken_for_one(city):

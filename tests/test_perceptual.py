@@ -272,3 +272,15 @@ def test_a_given_classifier_serves_every_precision():
     first, double, again = made(x, y), made(x.double(), y.double()), made(x, y)
     assert double.dtype == torch.float64
     assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "told"),
+    [
+        ({"perceptual": "alex", "perceptual_file": "x.pth"}, "_file says nothing with --perceptua"),
+        ({"perceptual": "none", "perceptual_layers": "relu1=1"}, "_layers says nothing with --per"),
+    ],
+)
+def test_settings_without_effect_are_refused(knobs, told):
+    with pytest.raises(SettingsError, match=told):
+        Perceptual(PerceptualSettings(**knobs), ALEX)

@@ -90,6 +90,8 @@ def vgg(state: State, taps: Sequence[str] = tuple(OFFICIAL)) -> VGG:
     weights = {}
     for key, value in state.items():
         number, _, entry = key.partition("/")
+        if not isinstance(value, Tensor):
+            raise FileError(f"'{key}' of these weights is no tensor; give the state dict alone")
         weights[f"features.{number}.{entry}"] = _kernel(value).contiguous()
     first = weights.get("features.0.weight")
     if first is None:

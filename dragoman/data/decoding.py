@@ -61,7 +61,7 @@ def _class_numbers(pixels: NDArray, domain: Domain, name: str) -> NDArray:
     if low >= 0 and high < domain.channels:
         return pixels
     if high >= domain.channels:
-        remedy = f"use --classes {high + 1} or, if it means no class, --unlabelled {high}"
+        remedy = f"train with --classes {high + 1} or, if it means no class, --unlabelled {high}"
     else:
         remedy = "if it means no class, save another number there, as 255 with --unlabelled 255"
     raise DataError(

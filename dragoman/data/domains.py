@@ -41,10 +41,20 @@ def describe(table: Table, settings: DataSettings) -> dict[str, Domain]:
         name: by_key(name, getattr(settings, name), keys)
         for name in ("kind", "classes", "unlabelled", "range", "unit", "alpha", "shown")
     }
-    return {
+    found = {
         key: _domain(table, key, {name: texts.get(key) for name, texts in given.items()}, settings)
         for key in keys
     }
+    for name in ("classes", "unlabelled"):
+        maps = [key for key in given[name] if found[key].kind == "labels"]
+        named = "=" in (getattr(settings, name) or "")
+        wrong = [key for key in given[name] if key not in maps] if named or not maps else []
+        if wrong:
+            raise SettingsError(
+                f"--{name} is for label maps, of which '{wrong[0]}' is none; use --kind "
+                f"{wrong[0]}=labels, or leave --{name} out"
+            )
+    return found
 
 
 def title(table: Table, key: str) -> str:

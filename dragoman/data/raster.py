@@ -178,6 +178,8 @@ def _open(file: Bounded, suffix: str, indices: bool, limit: int, least: int | No
         raise Refused(f"is really a {kind} file; rename it to end in {ending}")
     if kind == "PNG":
         return open_png(file, indices, limit)
+    if kind == "JPEG" and indices:
+        raise Refused("is a JPEG, which blurs class numbers; save label maps as PNG")
     if kind == "JPEG":
         return open_jpeg(file, limit, least)
     if kind == "WEBP":

@@ -51,6 +51,9 @@ class PerceptualSettings:
     )
 
 
+UNUSED = {"file": ("none", "alex"), "layers": ("none",)}  # with which classifiers
+
+
 class Perceptual:
     """Weighted sum over layers of the mean distance of activations (Johnson et al. 2016).
 
@@ -72,6 +75,12 @@ class Perceptual:
         Raises SettingsError for layers that are not.
         """
         self.backbone, self.file = settings.perceptual, settings.perceptual_file
+        for name, value in (("file", self.file), ("layers", settings.perceptual_layers)):
+            if value is not None and self.backbone in UNUSED[name]:
+                raise SettingsError(
+                    f"--perceptual_{name} says nothing with --perceptual {self.backbone}; leave "
+                    "one of them out"
+                )
         self.distance = {"l1": l1, "l2": l2}[distance]
         self.scaling: Scaling = scaling
         self.weights = dict(layers.get(self.backbone, {}))

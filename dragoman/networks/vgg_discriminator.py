@@ -100,6 +100,6 @@ def odd(size: tuple[int, int]) -> str:
     """What is told of sides that this discriminator cannot halve."""
     return (
         f"the discriminator halves its pictures down to {SMALLEST} to {4 * SMALLEST} px, which "
-        f"pictures of {size[0]} x {size[1]} px do not allow; choose --size 32, 64, 96, 128 or 256, "
-        "or use --discriminator unet"
+        f"pictures of {size[0]} x {size[1]} px do not allow; choose --size 32, 64, 96, 128 or 256 "
+        "(with --scale 3: 96), or --discriminator unet and sides divisible by 8"
     )

@@ -294,6 +294,11 @@ class ContextEncoder(System):
                 "instance"
             )
         hole = self.drawn_hole(batch)
+        if progress.step == 0 and self.settings.mask == "data" and not hole.any():
+            raise DataError(
+                "no mask of the first batch has a hole, which is white in a mask; give masks that "
+                "have one, or --mask centre, blocks or region"
+            )
         return {"hole": hole, "made": self.predicted(batch["image"], hole)}
 
     def judged(self, picture: Tensor) -> Tensor:

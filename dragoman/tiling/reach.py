@@ -83,6 +83,8 @@ def receptive_field(system: System) -> Reach:
                 found = _follow(ghost, size)
         except Untileable:
             raise
+        except NotImplementedError as error:  # of tensors without values
+            raise Untileable("uses an operation that goes by values") from error
         except Exception as error:  # whatever code a system may run on tensors without values
             raise Untileable(f"cannot be followed ({type(error).__name__}: {error})") from error
         if found is not None and found == before:

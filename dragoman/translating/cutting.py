@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dragoman.errors import SettingsError
 from dragoman.settings import build
 from dragoman.tiling.settings import TileSettings
 
@@ -32,7 +33,12 @@ def cutting(
     context: int | None = None,
     overlap: int | None = None,
     norms: str = "fast",
+    **unknown: object,
 ) -> Cutting:
     """Return how pictures are cut, from settings; tile 0: never. Raises SettingsError."""
+    if unknown:
+        raise SettingsError(
+            f"unknown argument '{next(iter(unknown))}'; known: tile, context, overlap, norms"
+        )
     given = {"tile": tile or None, "context": context, "overlap": overlap, "norms": norms}
     return Cutting(build(TileSettings, given), never=tile == 0)

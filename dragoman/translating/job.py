@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dragoman.errors import DataError, DragomanError
+from dragoman.errors import DataError, DragomanError, SettingsError
 from dragoman.interruption import listening
 from dragoman.pipeline import Translator, load
 from dragoman.settings import parse
@@ -79,6 +79,13 @@ def _answering(translator: Translator, count: int) -> list[tuple[Translator, str
     """A translator for each wanted answer, and what its files are called besides."""
     if count == 1:
         return [(translator, "")]
+    most = translator.system.answers
+    if most is not None and count > most:
+        raise SettingsError(
+            f"{translator.config['system']} as it was trained has "
+            + (f"{most} different answers; use --answers {most}" if most > 1 else "one answer")
+            + (" for a picture; leave --answers out" if most == 1 else "")
+        )
     return [(translator.answering(number), f"_{number + 1}") for number in range(count)]
 
 
