@@ -45,7 +45,7 @@ class EngineSettings:
     accumulate: int = knob(1, "parts in which a batch is taken, to save memory", 1)
     clip: float | None = knob(None, "largest norm of a turn's gradient; default: not clipped", 1e-9)
     precision: Literal["auto", "fp32", "bf16"] = knob(
-        "auto", "auto: bf16 where the device gains by it (GPUs, CPUs with AMX); weights stay fp32"
+        "auto", "auto: bf16 where the device gains by it (GPUs, newer CPUs); weights stay fp32"
     )
     compile: bool = knob(False, "compile the networks first (torch.compile): pays in long runs")
     deterministic: bool = knob(True, "the same seed gives the same weights, at some cost on GPUs")
@@ -77,12 +77,13 @@ def find_device(name: str) -> torch.device:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """True if the device has bf16 arithmetic of its own."""
+    """True if the device has bf16 arithmetic that is faster than its fp32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # AVX-512 has bf16 products too, but no faster than fp32 ones; only tiles of AMX gain.
+    # The bf16 products of AVX-512 gain on AMD's processors, not on Intel's, whose AMX tiles do.
     has = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(has.get("amx_bf16"))
+    products = has.get("avx512_bf16") and str(has.get("cpu_name", "")).startswith("AMD")
+    return bool(has.get("amx_bf16") or products)
 
 
 def _counted(count: int) -> str:

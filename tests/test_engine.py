@@ -12,7 +12,7 @@ from synthetic import batches, make, picture_batch
 from torch import Tensor, nn
 from torch.optim import LBFGS
 
-from dragoman.engine import Engine, NotFinite
+from dragoman.engine import Engine, NotFinite, computes_bf16
 from dragoman.errors import SettingsError
 from dragoman.losses.penalties import gradient_penalty, r1
 from dragoman.schedules import SCHEDULES
@@ -174,6 +174,21 @@ def test_the_rate_follows_the_schedule_also_after_a_resume(name):
 )
 def test_schedules_by_hand(name, fraction, factor):
     assert SCHEDULES[name](fraction) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("found", "gains"),
+    [
+        ({"amx_bf16": True, "cpu_name": "Intel Xeon"}, True),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, False),
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": False, "cpu_name": "AMD EPYC"}, False),
+        ({}, False),
+    ],
+)
+def test_bf16_is_taken_where_a_processor_gains_by_it(found, gains, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert computes_bf16(torch.device("cpu")) is gains
 
 
 def test_stages_may_share_one_course_of_the_schedule():
