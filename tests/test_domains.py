@@ -190,7 +190,7 @@ def test_label_maps_are_counted_and_checked(tmp_path):
     assert batch["a"].sum(1).unique().tolist() == [-3]
     fewer = opened(tmp_path, kind="a=labels", classes="a=4")
     with pytest.raises(
-        DataError, match=r"holds the class 4, but A has the classes 0 to 3; use --c"
+        DataError, match=r"holds the class 4, but A has the classes 0 to 3; train with --c"
     ):
         fewer.rows("train", [0])
     without = opened(tmp_path, kind="a=labels", classes="a=4", unlabelled="a=4", flip=False)

@@ -110,7 +110,7 @@ def test_the_srgan_paper_s_discriminator_has_its_weights():
 
 @pytest.mark.parametrize("size", [(100, 100), (33, 33), (6, 6), (64, 50)])
 def test_sizes_that_cannot_be_halved_are_refused_with_the_remedy(size):
-    with pytest.raises(SettingsError, match="or use --discriminator unet"):
+    with pytest.raises(SettingsError, match="or --discriminator unet and sides divisible by 8"):
         VGGDiscriminator(3, size)
 
 
@@ -293,7 +293,7 @@ def test_settings_at_odds_are_refused(knobs, match):
     ("size", "scale", "knobs", "match"),
     [
         ((32, 32), 1, {}, "choose --scale 2, 4 or 8"),
-        ((25, 25), 4, {}, "or use --discriminator unet"),
+        ((25, 25), 4, {}, "or --discriminator unet and sides divisible by 8"),
         ((9, 9), 2, {"discriminator": "unet"}, "sides divisible by 8, .* 18 x 18"),
     ],
 )

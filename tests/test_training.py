@@ -335,7 +335,11 @@ def _edit(run: Run, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("\nwidth: 4", "\nwidth: 5", "the checkpoint does not fit the run's settings: "),
+        (
+            "\nwidth: 4",
+            "\nwidth: 5",
+            "the checkpoint does not fit the run's settings; put settings.yaml and the d",
+        ),
         ("\nwidth: 4", "\nwidht: 4", r"unknown setting 'widht' in .*settings.yaml \(did you mean"),
         ("\nwidth: 4", "\nwidth: x", "--width must be a whole number, got 'x' in .*settings.yaml"),
         ("system: pix2pix", "system: nope", "unknown system 'nope'"),

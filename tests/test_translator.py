@@ -225,7 +225,7 @@ def _model(folder: Path, change: Any) -> None:
 
 FIRST = "generator.first.conv.weight"
 BROKEN = {
-    "no config": (lambda f: (f / "config.json").unlink(), "holds no translator yet"),
+    "no config": (lambda f: (f / "config.json").unlink(), "is neither a run nor a tr"),
     "empty config": (lambda f: (f / "config.json").write_text(""), "config.json is damaged"),
     "list": (lambda f: (f / "config.json").write_text("[1]"), "config.json is damaged"),
     "deep": (lambda f: (f / "config.json").write_text("[" * 99999), "config.json is damaged"),

@@ -165,7 +165,7 @@ def test_settings_of_tiles_are_checked():
         translator(photograph(8, 8), tile=3)
     with pytest.raises(SettingsError, match="--norms must be one of fast, exact"):
         translator(photograph(8, 8), norms="best")
-    with pytest.raises(TypeError, match="tiles"):
+    with pytest.raises(SettingsError, match="unknown argument 'tiles'; known: tile, context, "):
         translator(photograph(8, 8), tiles=3)
 
 

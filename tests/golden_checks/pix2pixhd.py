@@ -216,7 +216,9 @@ def compare_gradients(
             continue
         mine, true = (statistics(network.get_parameter(named[key])) for network in (ours, exact))
         noise = float((mine - true).abs().max() / true.abs().max())
-        fixture.compare(start + key, mine, max(fixture.tolerance("grad"), min(5 * noise, WORST)))
+        fixture.compare(
+            start + key, mine, max(fixture.tolerance("grad_param_stats"), min(5 * noise, WORST))
+        )
 
 
 def statistics(parameter: Tensor) -> Tensor:
