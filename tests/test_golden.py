@@ -1,11 +1,14 @@
 """The package gives the numbers of the official implementations, on any folder of fixtures."""
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
+import golden_checks
 import pytest
 import torch
-from golden_checks import context, crn, losses, networks, perceptual, pix2pixhd, spade, sr, training
+from golden_checks import losses, networks, perceptual, training
 from golden_checks.fixture import Fixture, Unsupported
 
 ROOT = Path(__file__).parents[1]
@@ -31,15 +34,10 @@ CHECKS: dict[tuple[str, str], Callable[[Fixture], None]] = {  # by family and of
     ("spade", "GANLoss / KLDLoss"): losses.check_spade_losses,
     ("lpips", "LPIPS"): perceptual.check_lpips,
 }
-FAMILIES = {
-    "context": context,
-    "crn": crn,
-    "pix2pixhd": pix2pixhd,
-    "spade": spade,
-    "sr": sr,
-}
-for name, family in FAMILIES.items():
-    CHECKS.update({(name, kind): check for kind, check in family.CHECKS.items()})
+for module in pkgutil.iter_modules(golden_checks.__path__):  # one file for each further family
+    family = importlib.import_module(f"golden_checks.{module.name}")
+    own = getattr(family, "CHECKS", {})
+    CHECKS.update({(module.name, kind): check for kind, check in own.items()})
 
 
 def fixtures_of(folder: str | None) -> list[Path]:

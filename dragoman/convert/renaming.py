@@ -51,3 +51,14 @@ def load(network: Network, state: State, layers: Mapping[str, str]) -> Network:
         )
     network.load_state_dict({ours: state[key] for key, ours in keys.items()})
     return network
+
+
+def weight(state: State, layer: str, axes: int = 4) -> Tensor:
+    """The weight of a layer by its original name; raises FileError if it has not so many axes."""
+    found = state.get(f"{layer}.weight")
+    if found is None or found.ndim != axes:
+        raise FileError(
+            f"these weights have no layer '{layer}.weight' of {axes} axes, which every official "
+            "network of this kind has; check that the file holds this kind of network"
+        )
+    return found

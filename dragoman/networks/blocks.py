@@ -96,6 +96,16 @@ def halve(x: Tensor) -> Tensor:
     return functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
 
 
+def halve_smoothly(x: Tensor) -> Tensor:
+    """[B, C, H, W] to half the sides, odd ones rounded up, pixels weighed 1, 2, 1 (Zhang 2019).
+
+    Reflected at the border, which takes sides of at least 2. The 3 x 3 weights are those of two
+    averages of 2 x 2, one after the other, which need no kernel of every channel.
+    """
+    framed = functional.pad(x, (1, 1, 1, 1), mode="reflect")
+    return functional.avg_pool2d(functional.avg_pool2d(framed, 2, 1), 2)
+
+
 def up_convolution(
     kind: Upsample,
     inputs: int,

@@ -1,0 +1,94 @@
+"""Official FUNIT weights (github.com/NVlabs/FUNIT)."""
+
+import re
+
+from dragoman.convert.junyanz import without_stale_statistics
+from dragoman.convert.renaming import State, load, weight
+from dragoman.errors import FileError
+from dragoman.networks.funit import ClassPatchDiscriminator, FewShotGenerator, Residual
+from dragoman.networks.munit import Activation
+from dragoman.networks.resnet import Padding
+
+CLASS, CONTENT, DECODER = "enc_class_model.model", "enc_content.model", "dec.model"
+
+
+def generator(
+    state: State, activation: Activation = "relu", padding: Padding = "reflect"
+) -> FewShotGenerator:
+    """Make a generator of an official `FewShotGen`; widths, depths and blocks are read from it.
+
+    activation and padding, which the official code sets to "relu" and "reflect", leave no trace.
+    """
+    # AdaINs have statistics that nobody reads.
+    state = without_stale_statistics(state)
+    first, linear = weight(state, f"{CONTENT}.0.conv"), weight(state, "mlp.model.0.fc", 2)
+    halvings = _count(state, rf"{CLASS}\.(\d+)\.conv\.") - 1
+    network = FewShotGenerator(
+        channels=first.shape[1],
+        latent=weight(state, f"{CLASS}.{halvings + 2}").shape[0],
+        width=first.shape[0],
+        depth=_count(state, rf"{CONTENT}\.(\d+)\.conv\.") - 1,
+        blocks=_count(state, rf"{DECODER}\.0\.model\.(\d+)\."),
+        class_depth=halvings,
+        mapping_width=linear.shape[0],
+        mapping_layers=_count(state, r"mlp\.model\.(\d+)\."),
+        activation=activation,
+        padding=padding,
+    )
+    return load(network, state, generator_layers(network))
+
+
+def generator_layers(network: FewShotGenerator) -> dict[str, str]:
+    """Official name of each layer of a generator, by ours."""
+    depth, class_depth = len(network.content.down), len(network.class_encoder.down)
+    layers = {"content.first.conv": f"{CONTENT}.0.conv"}
+    layers |= {"class_encoder.first.conv": f"{CLASS}.0.conv"}
+    layers |= {f"content.down.{i}.conv": f"{CONTENT}.{i + 1}.conv" for i in range(depth)}
+    layers |= {f"class_encoder.down.{i}.conv": f"{CLASS}.{i + 1}.conv" for i in range(class_depth)}
+    layers["class_encoder.last"] = f"{CLASS}.{class_depth + 2}"
+    # What doubles the sides has numbers of its own.
+    layers |= {f"decoder.up.{i}.conv": f"{DECODER}.{2 * i + 2}.conv" for i in range(depth)}
+    layers["decoder.last"] = f"{DECODER}.{2 * depth + 1}.conv"
+    residual = {"content": f"{CONTENT}.{depth + 1}", "decoder": f"{DECODER}.0"}
+    for ours, theirs in residual.items():
+        for index in range(len(network.decoder.blocks)):
+            for n in (1, 2):
+                official = f"{theirs}.model.{index}.model.{n - 1}.conv"
+                layers[f"{ours}.blocks.{index}.conv{n}"] = official
+    count = len(network.mapping.layers)
+    return layers | {f"mapping.layers.{i}": f"mlp.model.{i}.fc" for i in range(count)}
+
+
+def discriminator(state: State) -> ClassPatchDiscriminator:
+    """Make a discriminator of an official `GPPatchMcResDis`; all settings are read from it."""
+    first, last = weight(state, "cnn_f.0.conv"), weight(state, "cnn_c.0.conv")
+    blocks = _count(state, r"cnn_f\.(\d+)\.conv_0\.")
+    if not blocks or blocks % 2:
+        raise FileError(
+            f"these weights have {blocks} residual blocks 'cnn_f', where an official "
+            "GPPatchMcResDis has them in pairs; check that the file holds a discriminator"
+        )
+    network = ClassPatchDiscriminator(
+        channels=first.shape[1],
+        classes=last.shape[0],
+        width=first.shape[0],
+        levels=blocks // 2,
+        max_width=last.shape[1],
+    )
+    return load(network, state, discriminator_layers(network))
+
+
+def discriminator_layers(network: ClassPatchDiscriminator) -> dict[str, str]:
+    """Official name of each layer of a discriminator, by ours."""
+    layers = {"first": "cnn_f.0.conv", "last": "cnn_c.0.conv"}
+    for index, block in enumerate(network.blocks):
+        assert isinstance(block, Residual)
+        official = f"cnn_f.{1 + index % 2 + 4 * (index // 2)}"  # a frame and a mean after each pair
+        layers |= {f"blocks.{index}.conv{n}": f"{official}.conv_{n - 1}.conv" for n in (1, 2)}
+        layers[f"blocks.{index}.shortcut"] = f"{official}.conv_s.conv"
+    return layers
+
+
+def _count(state: State, pattern: str) -> int:
+    """How many numbers there are in names that begin so."""
+    return len({found[1] for key in state if (found := re.match(pattern, key))})

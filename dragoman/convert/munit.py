@@ -1,0 +1,282 @@
+"""Official MUNIT and UNIT weights (github.com/NVlabs/MUNIT, github.com/mingyuliutw/UNIT).
+
+Files of generators and discriminators hold two states each, those of domains a and b.
+"""
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dragoman.convert.junyanz import without_stale_statistics
+from dragoman.convert.renaming import SPECTRAL, State, load, weight
+from dragoman.errors import FileError
+from dragoman.losses.domain_invariant import POOLS
+from dragoman.networks import vgg
+from dragoman.networks.munit import (
+    Activation,
+    Autoencoder,
+    ContentEncoder,
+    Decoder,
+    Judge,
+    Judges,
+    Norm,
+    StyleEncoder,
+)
+from dragoman.networks.resnet import Padding
+from dragoman.networks.spectral import SpectralConv2d
+from dragoman.networks.unit import UNITGenerator, Variational
+from dragoman.networks.vgg import VGG
+
+OTHERWISE = {"gamma": "weight", "beta": "bias", "weight_bar": SPECTRAL["weight"]}
+CONTENT, UNIT_CONTENT = "enc_content", "enc"  # official names of the content encoder
+
+
+def plain(state: State) -> dict[str, Tensor]:
+    """The state with the usual names of entries, without statistics that nobody uses.
+
+    Official layer norms have a `gamma` and a `beta`, spectral norms a `weight_bar`; AdaINs have
+    statistics that are never read, as had the instance norms of PyTorch 0.3. Raises FileError for
+    the content of a whole file.
+    """
+    nested = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if nested:
+        raise FileError(
+            f"these are not the weights of one network but hold '{nested[0]}'; give the state of "
+            f"one domain, as state['{nested[0]}']"
+        )
+    return without_stale_statistics({renamed(key): value for key, value in state.items()})
+
+
+def renamed(key: str) -> str:
+    """The key with the usual name of its entry."""
+    layer, _, entry = key.rpartition(".")
+    return f"{layer}.{OTHERWISE.get(entry, entry)}".removeprefix(".")
+
+
+def autoencoder(
+    state: State, activation: Activation = "relu", padding: Padding = "reflect"
+) -> Autoencoder:
+    """Make the networks of one domain of an official `AdaINGen`.
+
+    Widths, depths and numbers of blocks are read from it; activation and padding (`activ` and
+    `pad_type`) leave no trace.
+    """
+    state = plain(state)
+    first, style = weight(state, f"{CONTENT}.model.0.conv"), _count(state, r"enc_style\.model")
+    linear = _numbers(state, r"mlp\.model\.(\d+)\.fc\.weight")
+    if not linear:
+        raise _lacks("mlp.model.0.fc.weight", "AdaINGen")
+    network = Autoencoder(
+        channels=first.shape[1],
+        style=weight(state, f"enc_style.model.{style + 1}").shape[0],
+        width=first.shape[0],
+        depth=_count(state, rf"{CONTENT}\.model") - 1,
+        blocks=_blocks(state, CONTENT),
+        style_depth=style - 1,
+        mapping_width=state["mlp.model.0.fc.weight"].shape[0],
+        mapping_layers=len(linear),
+        activation=activation,
+        padding=padding,
+    )
+    return load(network, state, autoencoder_layers(network))
+
+
+def autoencoder_layers(network: Autoencoder) -> dict[str, str]:
+    """Official name of each layer of the networks of one domain, by ours."""
+    layers = _content_layers(network.content, "content.", CONTENT)
+    layers |= _style_layers(network.style, "style.", "enc_style")
+    layers |= _decoder_layers(network.decoder, "decoder.", "dec")
+    count = len(network.mapping.layers)
+    return layers | {f"mapping.layers.{i}": f"mlp.model.{i}.fc" for i in range(count)}
+
+
+def variational(
+    state: State, activation: Activation = "relu", padding: Padding = "reflect"
+) -> Variational:
+    """Make the networks of one domain of an official `VAEGen`, as `autoencoder`."""
+    state = plain(state)
+    first = weight(state, f"{UNIT_CONTENT}.model.0.conv")
+    network = Variational(
+        channels=first.shape[1],
+        width=first.shape[0],
+        depth=_count(state, rf"{UNIT_CONTENT}\.model") - 1,
+        blocks=_blocks(state, UNIT_CONTENT),
+        activation=activation,
+        padding=padding,
+    )
+    return load(network, state, variational_layers(network))
+
+
+def variational_layers(network: Variational) -> dict[str, str]:
+    """Official name of each layer of UNIT's networks of one domain, by ours."""
+    layers = _content_layers(network.encoder, "encoder.", UNIT_CONTENT)
+    return layers | _decoder_layers(network.decoder, "decoder.", "dec")
+
+
+def unit(
+    a: State, b: State, activation: Activation = "relu", padding: Padding = "reflect"
+) -> UNITGenerator:
+    """Make UNIT's generator of the official `VAEGen`s of both domains, which share nothing."""
+    parts = variational(a, activation, padding), variational(b, activation, padding)
+    firsts = [part.encoder.first.conv.weight for part in parts]
+    sizes = [
+        (first.shape[0], len(part.encoder.down), len(part.encoder.blocks))
+        for first, part in zip(firsts, parts, strict=True)
+    ]
+    if sizes[0] != sizes[1]:
+        told = [f"width {w}, depth {d} and {n} blocks" for w, d, n in sizes]
+        raise FileError(
+            f"these weights are not of one UNIT: domain a has {told[0]}, domain b {told[1]}; give "
+            "both states of the same file"
+        )
+    width, depth, blocks = sizes[0]
+    channels = firsts[0].shape[1], firsts[1].shape[1]
+    network = UNITGenerator(channels, width, depth, blocks, 0, activation, padding)
+    network.a, network.b = parts
+    return network
+
+
+def discriminator(
+    state: State,
+    norm: Norm | None = None,
+    activation: Activation = "leaky_relu",
+    padding: Padding = "reflect",
+) -> Judges:
+    """Make a discriminator of an official `MsImageDis`; width, layers and scales are read from it.
+
+    norm: by default as the weights tell, which know no difference between "none" and "instance":
+    they are taken for "none". Activation and padding leave no trace either.
+    """
+    state = plain(state)
+    first = weight(state, "cnns.0.0.conv")
+    layers = len(_numbers(state, r"cnns\.0\.(\d+)\.conv\."))
+    network = Judges(
+        inputs=first.shape[1],
+        width=first.shape[0],
+        layers=layers,
+        scales=len(_numbers(state, r"cnns\.(\d+)\.")),
+        norm=_norm(state, norm) if layers > 1 else "none",
+        activation=activation,
+        padding=padding,
+    )
+    return load(network, state, discriminator_layers(network))
+
+
+def discriminator_layers(network: Judges) -> dict[str, str]:
+    """Official name of each layer of a discriminator, by ours."""
+    layers = {}
+    for scale, judge in enumerate(network.scales):
+        assert isinstance(judge, Judge)
+        ours, theirs = f"scales.{scale}.", f"cnns.{scale}."
+        for index, layer in enumerate(judge.layers):
+            layers |= _layer(layer, f"{ours}layers.{index}", f"{theirs}{index}")
+        layers[f"{ours}last"] = f"{theirs}{len(judge.layers)}"
+    return layers
+
+
+def vgg16(state: State, taps: Sequence[str] = ("relu5_3",)) -> VGG:
+    """Make the classifier of the official perceptual loss of its `Vgg16`, for RGB.
+
+    The official one sees blue first. Of pictures in [-1, 1] it wants the scaling "caffe".
+    """
+    names = [name for name, _ in vgg.layers(16)]
+    first = state.get("conv1_1.weight")
+    if first is None:
+        raise _lacks("conv1_1.weight", "Vgg16")
+    found = {}
+    for key, value in state.items():
+        layer, _, entry = key.rpartition(".")
+        if layer in names:
+            found[f"features.{names.index(layer)}.{entry}"] = value
+    found["features.0.weight"] = first.flip(1)
+    last = max(names.index(tap) for tap in taps)
+    convolutions = [name for name in names[: last + 1] if name.startswith("conv")]
+    for key in (f"{name}.{entry}" for name in convolutions for entry in ("weight", "bias")):
+        if key not in state:
+            raise _lacks(key, "Vgg16")
+    return VGG(found, 16, list(taps), width=first.shape[0], pools=POOLS)
+
+
+def _layer(layer: nn.Module, ours: str, theirs: str) -> dict[str, str]:
+    """Official names of a convolution and of its norm."""
+    conv = layer.get_submodule("conv")
+    inside = ".module" if isinstance(conv, SpectralConv2d) else ""
+    return {f"{ours}.conv": f"{theirs}.conv{inside}", f"{ours}.norm": f"{theirs}.norm"}
+
+
+def _content_layers(network: ContentEncoder, ours: str, theirs: str) -> dict[str, str]:
+    chain = [network.first, *network.down]
+    names = ["first", *(f"down.{i}" for i in range(len(network.down)))]
+    layers = {}
+    for number, (layer, name) in enumerate(zip(chain, names, strict=True)):
+        layers |= _layer(layer, ours + name, f"{theirs}.model.{number}")
+    blocks = len(network.blocks)
+    return layers | _block_layers(blocks, f"{ours}blocks", f"{theirs}.model.{len(chain)}")
+
+
+def _style_layers(network: StyleEncoder, ours: str, theirs: str) -> dict[str, str]:
+    chain = [network.first, *network.down]
+    names = ["first", *(f"down.{i}" for i in range(len(network.down)))]
+    layers = {f"{ours}last": f"{theirs}.model.{len(chain) + 1}"}  # behind the mean
+    for number, (layer, name) in enumerate(zip(chain, names, strict=True)):
+        layers |= _layer(layer, ours + name, f"{theirs}.model.{number}")
+    return layers
+
+
+def _decoder_layers(network: Decoder, ours: str, theirs: str) -> dict[str, str]:
+    layers = _block_layers(len(network.blocks), f"{ours}blocks", f"{theirs}.model.0")
+    for index, layer in enumerate(network.up):  # each behind a resizing
+        layers |= _layer(layer, f"{ours}up.{index}", f"{theirs}.model.{2 * index + 2}")
+    return layers | {f"{ours}last": f"{theirs}.model.{2 * len(network.up) + 1}.conv"}
+
+
+def _block_layers(count: int, ours: str, theirs: str) -> dict[str, str]:
+    return {
+        f"{ours}.{index}.conv{half + 1}": f"{theirs}.model.{index}.model.{half}.conv"
+        for index in range(count)
+        for half in (0, 1)
+    }
+
+
+def _norm(state: State, wanted: Norm | None) -> Norm:
+    """The norm of the layers behind the first, if it leaves a trace, else the wanted one."""
+    found: Norm | None = None
+    if any(key.endswith(".conv.module.weight_orig") for key in state):
+        found = "spectral"
+    elif any(key.endswith(".norm.running_mean") for key in state):
+        found = "batch"
+    elif any(key.endswith(".norm.weight") for key in state):
+        found = "layer"
+    if found is None and wanted in (None, "none", "instance"):
+        return wanted or "none"
+    if wanted not in (None, found):
+        raise FileError(
+            f"these weights were trained with {'no' if found is None else found} norm that leaves "
+            f"weights, which is at odds with norm={wanted}; leave norm out"
+        )
+    assert found is not None
+    return found
+
+
+def _numbers(state: State, pattern: str) -> list[int]:
+    """All numbers that stand at the group of a pattern with which keys begin."""
+    found = (re.match(pattern, key) for key in state)
+    return sorted({int(match[1]) for match in found if match})
+
+
+def _count(state: State, root: str) -> int:
+    """How many convolutions stand in a chain, outside its residual blocks."""
+    return len(_numbers(state, rf"{root}\.(\d+)\.conv\.weight"))
+
+
+def _blocks(state: State, root: str) -> int:
+    """How many residual blocks stand in a chain."""
+    return len(_numbers(state, rf"{root}\.model\.\d+\.model\.(\d+)\."))
+
+
+def _lacks(key: str, kind: str) -> FileError:
+    return FileError(
+        f"these weights have no '{key}', which every official {kind} has; check that the file "
+        "holds this kind of network"
+    )
