@@ -17,6 +17,7 @@ from dragoman.settings import read_yaml
 BESIDE = {
     "cover_crn": ["cover_regression"],
     "cover_pix2pixhd": ["cover_pix2pixhd_no_matching", "cover_pix2pix"],
+    "cover_pix2pixhd_matching": ["cover_pix2pixhd_gan"],
     "cover128_pix2pixhd": ["cover128_pix2pix"],
     "cover128_spade": ["cover128_pix2pix"],
     "cover_spade": ["cover_pix2pix"],
