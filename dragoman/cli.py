@@ -108,6 +108,7 @@ def translate(run: str, source: str, out: str, **options: Options) -> None:
 
     What is in OUT already, and no older than its input, is left: so the same command goes on
     after a stop. What cannot be translated is listed at the end, and the exit code is then 1.
+    'dragoman translate RUN --help' also lists what can be chosen of that translator's pictures.
 
     Args:
         run: a run, a saved translator or a Hub repository
@@ -321,8 +322,31 @@ def _arguments(name: str, arguments: list[str]) -> dict[str, Any]:
     """Parse a command's arguments by its signature."""
     from dragoman.settings import signature_parser
 
-    parser = signature_parser(COMMANDS[name], f"dragoman {name}")
-    return parser.parse_args(arguments).as_dict()
+    further = _controls(arguments) if name == "translate" else {}
+    parser = signature_parser(COMMANDS[name], f"dragoman {name}", further)
+    parsed = parser.parse_args(arguments).as_dict()
+    return {k: v for k, v in parsed.items() if k not in further or v != further[k].default}
+
+
+def _controls(arguments: list[str]) -> dict[str, Any]:
+    """The controls of the translator that is named first, as knobs; {} where there is none.
+
+    Raises FileError only if some flag may be a control of it.
+    """
+    from dragoman.controls import offered
+    from dragoman.saved import kind_of
+    from dragoman.settings import knobs
+
+    if not arguments or arguments[0].startswith("-"):
+        return {}
+    try:
+        kind = kind_of(arguments[0]).Controls
+    except FileError:
+        flags = {a[2:].partition("=")[0] for a in arguments if a.startswith("--")}
+        if flags <= {*knobs([Options]), "help"}:
+            return {}  # what else is wrong is said first
+        raise
+    return {name: one for name, one in knobs([kind]).items() if name in offered(kind)}
 
 
 def _conclude(run: Any) -> None:

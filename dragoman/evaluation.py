@@ -1,6 +1,7 @@
 """Judging a run: on val while it trains, on test when it is done."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,12 @@ def has_truth(system: System, data: "Data", split: str) -> bool:
     return known and bool(data.counts.get(split)) and data.partners(split)
 
 
+def judgeable(system: System, data: "Data", split: str) -> bool:
+    """True if a split holds pictures like those that the system should make, of the same or not."""
+    known = system.target is not None and system.target in data.domains
+    return known and system.target != system.source and bool(data.counts.get(split))
+
+
 def validate(system: System, data: "Data", device: torch.device) -> dict[str, float]:
     """Mean scores of a system in generating mode on some of val, spread evenly; {} if none."""
     if system.target is None or not has_truth(system, data, "val"):
@@ -60,7 +67,8 @@ def _nearest(system: System, batch: Batch) -> float:
     assert system.answers is not None
     assert system.target is not None
     numbers = range(min(system.answers, answers.MOST))
-    made = [system.generate(batch, {"answer": number}) for number in numbers]
+    asked = [replace(system.controls, answer=number) for number in numbers]
+    made = [system.generate(batch, one) for one in asked]
     apart = [METRICS["l1"].measure(one.float(), batch[system.target]) for one in made]
     return float(torch.stack(apart).amin(0).sum())
 
@@ -90,14 +98,23 @@ def evaluate(
     if not data.counts.get(split):
         known = ", ".join(name for name, count in data.counts.items() if count)
         raise DataError(f"{data.name} has no pictures in the split '{split}'; it has {known}")
-    if system.target is None or not has_truth(system, data, split):
+    if not has_truth(system, data, split) and not judgeable(system, data, split):
         raise DataError(
             f"{data.name} holds no true partners of what {translator.config['system']} makes; "
             "choose paired --data to score against"
         )
     earlier = [] if stage is not None else _stages(run, system)
     beside = {f"after {name}": load(run.stages / name, device) for name in earlier}
-    scores = judge_all(_judged(translator, data, beside), data, split)
+    scores, others = {}, {}
+    for name, controls in system.directions().items():
+        system.choose(controls)
+        told = judge_all(_judged(translator, data, beside, split), data, split)
+        if scores:
+            others[name] = told
+        else:
+            scores = {**told, "direction": name}
+    if others:
+        scores["directions"] = others
     scores["system"] = translator.config["system"]
     parts = ["scores", *(["stage", stage] if stage else []), *([split] if split != "test" else [])]
     run.write_json(f"{'_'.join(parts)}.json", scores)
@@ -123,7 +140,9 @@ def _stage(run: Run, name: str) -> Path:
     return run.stages / name
 
 
-def _judged(translator: "Translator", data: "Data", beside: dict[str, "Translator"]) -> Judged:
+def _judged(
+    translator: "Translator", data: "Data", beside: dict[str, "Translator"], split: str
+) -> Judged:
     """A translator with the same noise at every evaluation, and all by which it is judged."""
     system, seeded = translator.system, Seeded(translator)
     assert system.target is not None
@@ -137,6 +156,7 @@ def _judged(translator: "Translator", data: "Data", beside: dict[str, "Translato
         answer=seeded.answer,
         answers=most,
         beside={name: Seeded(earlier).generate for name, earlier in beside.items()},
+        paired=data.partners(split),
     )
 
 
@@ -168,7 +188,8 @@ class Seeded:
         from dragoman.pipeline import APART
 
         with self._drawing(self.number + APART * number):
-            return self.translator.generate(batch, {"answer": number})
+            asked = replace(self.translator.system.controls, answer=number)
+            return self.translator.generate(batch, asked)
 
     def given(self, batch: Batch) -> Tensor:
         """What `generate` went by for the batch that it has seen last."""

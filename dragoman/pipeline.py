@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dragoman import __version__
 from dragoman.checkpoint import write, write_text
+from dragoman.controls import Controls, changed, check_offered, offered
 from dragoman.data.credits import credits_of
 from dragoman.engine import find_device
 from dragoman.errors import DataError, DragomanError, SettingsError
@@ -29,6 +30,7 @@ from dragoman.tiling.layout import mirrored_lines, padded
 from dragoman.tiling.passage import out_of_memory
 from dragoman.translating.cutting import Cutting, cutting
 from dragoman.translating.kinds import Made, Picture, take, translate_taken
+from dragoman.translating.references import reference_pictures
 
 if TYPE_CHECKING:
     from dragoman.data import Data
@@ -46,12 +48,15 @@ class Translator:
 
     def __init__(self, system: System, config: dict[str, Any], device: str = "auto") -> None:
         self.system, self.config = system.eval().requires_grad_(False), config
-        self.source = read_domain(config["domains"].get(system.source))
-        self.target = read_domain(config["domains"].get(system.target or system.source))
-        self.number = 0  # of the answer that it gives
+        self._find_domains()
         self._alone = threading.Lock()
         self._draws: list[bool] = []  # whether `generate` takes numbers of PyTorch's generator
         self.to(device)
+
+    def _find_domains(self) -> None:
+        domains, system = self.config["domains"], self.system
+        self.source = read_domain(domains.get(system.source))
+        self.target = read_domain(domains.get(system.target or system.source))
 
     def to(self, device: str) -> Self:
         """Move to a device: auto, cpu, cuda or cuda:N; returns itself."""
@@ -137,13 +142,37 @@ class Translator:
                 + (f"{most} different answers" if most != 1 else "one answer")
                 + f" for a picture, counted from 0; there is no answer {number}"
             )
+        return self._going_by(replace(self.system.controls, answer=number))
+
+    def choosing(self, **chosen: Any) -> "Translator":
+        """Another translator with the same weights that makes what these controls say.
+
+        Which there are depends on the system: `to` is the domain to be made, for one that
+        translates both ways; pictures of a look that is wanted are files, arrays or tensors. What
+        is not named stays as it is. Raises SettingsError for unknown controls and values,
+        DataError for pictures that do not fit.
+        """
+        kind, name = self.system.Controls, self.config["system"]
+        check_offered(name, kind, chosen)
+        shown = {k: v for k, v in chosen.items() if offered(kind)[k] and v is not None}
+        other = self._going_by(
+            changed(self.system.controls, {k: v for k, v in chosen.items() if k not in shown})
+        )
+        if not shown:
+            return other
+        size = self.system.facts.size
+        brought = {k: reference_pictures(v, other.target, size) for k, v in shown.items()}
+        return other._going_by(replace(other.system.controls, **brought))
+
+    def _going_by(self, controls: Controls) -> "Translator":
         other = self.twin()
-        other.system.answer = other.number = number
+        other.system.choose(controls)
+        other._find_domains()
         return other
 
     def _seed(self, seed: int) -> int:
         """The seed of the noise of this translator's answer."""
-        return (seed + APART * self.number) % (1 << 63)
+        return (seed + APART * self.system.controls.answer) % (1 << 63)
 
     def check(self, pictures: Tensor) -> None:
         """Raise DataError unless [B, C, H, W] is what the network reads, in [-1, 1]."""
@@ -235,7 +264,7 @@ class Translator:
         return None
 
     @torch.no_grad()
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         """The system's pictures for a batch, float32 on the CPU."""
         batch = {key: value.to(self.device) for key, value in batch.items()}
         return self.system.generate(batch, controls).float().cpu()

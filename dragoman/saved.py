@@ -51,6 +51,18 @@ def read_system(folder: str | Path) -> tuple[System, dict[str, Any]]:
     return system, config
 
 
+def kind_of(folder: str | Path) -> type[System]:
+    """The class of the system of a run, a saved translator or a Hub repository.
+
+    Raises FileError if it is missing, damaged or not a translator.
+    """
+    place = _find(folder) / "config.json"
+    try:
+        return find_system(str(read_json(place)["system"]))
+    except (*_WRONG, SettingsError) as error:
+        raise FileError(f"{place} does not describe a translator") from error
+
+
 def generating(system: System) -> dict[str, Tensor]:
     """The state of the networks that `generate` needs: the averaged ones, or all."""
     chosen = {id(network) for network in system.generates()}

@@ -103,6 +103,10 @@ class Data:
         """True if all domains of a row of this split show the same thing."""
         return self._source.partners(self._known(split))
 
+    def count(self, split: str, key: str) -> int:
+        """Return how many pictures a domain has in a split."""
+        return self._source.count(self._known(split), choose("batch key", key, self.domains))
+
     def batches(
         self,
         *,

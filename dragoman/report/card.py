@@ -146,6 +146,12 @@ def score_text(board: Scoreboard | None) -> str:
     """Return the table of scores, or say how to get one."""
     if board is None:
         return "Not judged yet: `dragoman evaluate RUN` judges the run this comes from."
+    tables = [(one.way, one_table(one)) for one in (board, *board.others)]
+    return "\n\n".join((f"### {line(way)}\n\n" if way else "") + told for way, told in tables)
+
+
+def one_table(board: Scoreboard) -> str:
+    """Return the table of one direction."""
     titles = []
     for metric in board.metrics:
         name, better = board.heading(metric)

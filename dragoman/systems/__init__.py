@@ -18,6 +18,7 @@ SYSTEMS = {
     "spade": "SPADE",
     "srgan": "SRGAN",
     "esrgan": "ESRGAN",
+    "cyclegan": "CycleGAN",
 }
 
 

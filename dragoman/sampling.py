@@ -1,0 +1,46 @@
+"""The pictures that a training shows of itself: input, output and truth in every direction."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from dragoman.system import Batch, System
+
+if TYPE_CHECKING:
+    from dragoman.data import Data
+
+Column = np.ndarray | None  # uint8 [N, H, W, 3]
+
+
+def sampled(
+    system: System, data: "Data", batch: Batch, paired: bool
+) -> tuple[Column, np.ndarray, Column]:
+    """Return inputs, outputs and truths of a batch, the directions below each other.
+
+    paired: the pictures of the batch show the same thing; else they hold no truth. Inputs and
+    truths are None where there are none, or where not all directions have them.
+    """
+    rows: list[tuple[Column, np.ndarray, Column]] = []
+    for controls in system.directions().values():
+        with system.choosing(controls):
+            rows.append(_one_way(system, data, batch))
+    inputs, outputs, truths = zip(*rows, strict=True)
+    return _joined(inputs), np.concatenate(outputs), _joined(truths) if paired else None
+
+
+def _one_way(system: System, data: "Data", batch: Batch) -> tuple[Column, np.ndarray, Column]:
+    made: Tensor = system.generate(batch).float().cpu()
+    source, target = system.source, system.target or system.source
+    given = system.given(batch).cpu() if source in batch else None
+    true = batch[target].cpu() if system.target in batch else None
+    return (
+        None if given is None else data.show(source, given),
+        data.show(target, made.clamp(-1, 1)),
+        None if true is None else data.show(target, true),
+    )
+
+
+def _joined(columns: tuple[Column, ...]) -> Column:
+    there = [column for column in columns if column is not None]
+    return np.concatenate(there) if len(there) == len(columns) else None

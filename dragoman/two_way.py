@@ -1,0 +1,70 @@
+"""What systems that translate both ways between two piles of pictures share."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from dragoman import controls as choices
+from dragoman.controls import Towards
+from dragoman.system import Batch, System
+
+if TYPE_CHECKING:
+    from dragoman.metrics import Metric
+
+OTHER = {"a": "b", "b": "a"}
+
+
+class TwoWay(System):
+    """Translates a to b and b to a; which of the two pictures are made is `--to`."""
+
+    Controls: ClassVar[type[choices.Controls]] = Towards
+    pairs = False
+
+    def choose(self, controls: choices.Controls) -> None:
+        super().choose(controls)
+        self.target = towards(controls)
+        self.source = OTHER[self.target]
+
+    def directions(self) -> dict[str, choices.Controls]:
+        return {"a to b": self.Controls(to="b"), "b to a": self.Controls(to="a")}  # ty: ignore
+
+    def translated(self, to: str, pictures: Tensor) -> Tensor:
+        """Pictures of the other domain as pictures of the domain `to`."""
+        raise NotImplementedError
+
+    def generate(self, batch: Batch, controls: choices.Controls | None = None) -> Tensor:
+        to = towards(controls or self.controls)
+        return self.translated(to, batch[OTHER[to]])
+
+    def measures(self) -> "list[Metric]":
+        """How much of its input the way there and back loses."""
+        return [cycle_error(self.source, partial(self.translated, self.source))]
+
+
+def towards(controls: choices.Controls) -> str:
+    """The domain that is to be made."""
+    return controls.to if isinstance(controls, Towards) else "b"
+
+
+def cycle_error(source: str, back: Callable[[Tensor], Tensor]) -> "Metric":
+    """The L1 distance in [0, 1] between a picture and what comes back of it."""
+    from dragoman.metrics.l1 import l1
+    from dragoman.metrics.metric import BatchMetric
+
+    @torch.no_grad()
+    def measure(fake: Tensor, real: Tensor, batch: Batch) -> Tensor:
+        given = batch[source]
+        return l1(back(fake.to(given.device)).float(), given)
+
+    return BatchMetric(
+        "cycle_l1",
+        "",
+        "low",
+        measure,  # ty: ignore
+        "mean absolute difference in [0, 1] between the input and what is made of it when it is "
+        "translated there and back",
+        ours=True,
+    )
