@@ -187,7 +187,7 @@ class Engine:
         self.rate = SCHEDULES[self.settings.schedule](course)
         for group in (g for o in self.optimizers.values() for g in o.param_groups):
             group["lr"] = group.setdefault("base_lr", group["lr"]) * self.rate
-        due = [turn for turn in stage.turns if self.step % turn.every == 0]
+        due = [turn for turn in stage.turns if turn.due(self.step)]
         parts = Accumulation(self, batch, progress, due)
         for turn in due:
             self.take_turn(turn, parts)

@@ -17,7 +17,12 @@ Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]  # weighted loss terms; their sum is what is minimised
 
 
-ADAM = {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # where a system has no such knobs
+ADAM = {
+    "lr": 2e-4,
+    "beta1": 0.5,
+    "beta2": 0.999,
+    "weight_decay": 0.0,
+}  # where a system has no such knobs
 
 
 class Progress(NamedTuple):
@@ -58,13 +63,19 @@ class Facts:
 class Turn:
     """The given networks take one step down the given loss, every so many steps.
 
-    The loss is a method `<who learns>_loss(batch, shared) -> Terms` of the system; its name
-    without `_loss` names the turn in the journal.
+    at: which of every so many steps they are, by default the first. The loss is a method
+    `<who learns>_loss(batch, shared) -> Terms` of the system; its name without `_loss` names the
+    turn in the journal.
     """
 
     loss: Callable[[Batch, Any], Terms]
     networks: Iterable[nn.Module]
     every: int = 1
+    at: tuple[int, ...] = (0,)
+
+    def due(self, step: int) -> bool:
+        """True if it is to be taken at that step of its stage."""
+        return step % self.every in self.at
 
     @property
     def name(self) -> str:
@@ -174,17 +185,18 @@ class System(nn.Module):
     def optimizer(self, network: nn.Module) -> Optimizer:
         """The optimizer of one network; asked for afresh at each stage.
 
-        Adam with the settings `lr`, `beta1` and `beta2`, where there are such knobs, else 2e-4, 0.5
-        and 0.999; for networks whose names begin with `discriminator` with `lr_discriminator`, if
-        there is such a knob and it is set.
+        Adam with the settings `lr`, `beta1`, `beta2` and `weight_decay`, where there are such
+        knobs, else 2e-4, 0.5, 0.999 and 0; for networks whose names begin with `discriminator`
+        with `lr_discriminator`, if there is such a knob and it is set.
         """
         known = {name: getattr(self.settings, name, value) for name, value in ADAM.items()}
         own = getattr(self.settings, "lr_discriminator", None)
         judges = [n for name, n in self.named_children() if name.startswith("discriminator")]
         if own is not None and any(network is judge for judge in judges):
             known["lr"] = own
-        betas = (known["beta1"], known["beta2"])
-        return Adam(network.parameters(), lr=known["lr"], betas=betas, fused=True)
+        betas, decay = (known["beta1"], known["beta2"]), known["weight_decay"]
+        parameters = network.parameters()
+        return Adam(parameters, lr=known["lr"], betas=betas, weight_decay=decay, fused=True)
 
     def averaged(self) -> list[nn.Module]:
         """Networks of which a moving average may be kept: `self.generator`, if it has one."""

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dragoman import controls as choices
 from dragoman.controls import Towards
@@ -38,6 +38,13 @@ class TwoWay(System):
     def generate(self, batch: Batch, controls: choices.Controls | None = None) -> Tensor:
         to = towards(controls or self.controls)
         return self.translated(to, batch[OTHER[to]])
+
+    def averaged(self) -> list[nn.Module]:
+        return [child for name, child in self.named_children() if name in ("to_b", "to_a")]
+
+    @property
+    def stride(self) -> int:
+        return max(int(getattr(network, "stride", 1)) for network in self.averaged())
 
     def measures(self) -> "list[Metric]":
         """How much of its input the way there and back loses."""

@@ -18,7 +18,10 @@ SYSTEMS = {
     "spade": "SPADE",
     "srgan": "SRGAN",
     "esrgan": "ESRGAN",
+    "distribution_matching": "DistributionMatching",
     "cyclegan": "CycleGAN",
+    "discogan": "DiscoGAN",
+    "cut": "CUT",
 }
 
 
