@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from dragoman.data.batches import Data
 from dragoman.data.catalogue import DATASETS, EACH_TONE, EDITIONS, TONES
+from dragoman.data.domain_labels import without_unseen
 from dragoman.data.reduced import reduced
 from dragoman.data.settings import DataSettings
 from dragoman.data.source import Source
@@ -26,7 +27,7 @@ def open_data(settings: DataSettings) -> Data:
         from dragoman.data.tables import open_table
 
         source = Files(open_table(settings), settings)
-    return Data(settings, reduced(source, settings))
+    return Data(settings, reduced(without_unseen(source, settings), settings))
 
 
 def embedded(settings: DataSettings) -> Source | None:
