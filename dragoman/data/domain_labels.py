@@ -40,8 +40,8 @@ def need_labels(what: str, name: str, sets: Sets) -> None:
     """Raise SettingsError if pictures have no labels, which `what` needs."""
     if not sets:
         raise SettingsError(
-            f"{what}, but the pictures of {name} have none; use a folder for each class, or name "
-            "their classes with --labels"
+            f"{what}, but the pictures of {name} have none; use a folder for each class, a table "
+            "of --labels, or embedded domains joined by /"
         )
 
 

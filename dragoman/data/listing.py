@@ -50,7 +50,8 @@ def _described(family: Family) -> str:
             f"  sizes    {', '.join(family.editions)}",
             *(f"           {line}" for line in limited),
             f"  domains  {', '.join(family.domains)} (one, or any two)",
-            f"  many     --data {edition}:{first}/{other}: one key image, labelled by domain",
+            f"  many     joined by /, as --data {edition}:{first}/{other}: one key image, labelled "
+            "by domain",
             f"  licence  {family.licence}",
             f"  needs    {', '.join(family.packages)} (pip install 'dragoman[data]')",
         ]

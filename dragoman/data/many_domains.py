@@ -80,6 +80,10 @@ class ManyDomains(Wrapping):
         """Return a name for each picture, which ends in its domain, as 45.2N120.5W_relief."""
         return [f"{name}_{key}" for key in self._keys for name in self._aligned.titles(split, key)]
 
+    def digest(self) -> str:
+        """Changes if a domain has other pictures, or there are other domains."""
+        return Source.digest(self)
+
     def labels(self, split: str, rows: INTS) -> INTS:
         """Return the number of the domain of each picture, [B, 1]."""
         return self._domain(split, rows)[:, None]

@@ -18,15 +18,6 @@ class Wrapping(Source):
         self.scale, self.domains, self.layers = source.scale, source.domains, source.layers
         self.splits, self.label_sets, self.unseen = source.splits, source.label_sets, source.unseen
 
-    @property
-    def stored(self) -> tuple[str, ...]:
-        """The keys of pictures that are read."""
-        return self._inner.stored
-
-    def completed(self, pictures: dict[str, NDArray]) -> dict[str, NDArray]:
-        """Return the pictures of all keys from those of `stored`."""
-        return self._inner.completed(pictures)
-
     def count(self, split: str, key: str) -> int:
         """Return how many pictures a key has in a split."""
         return self._inner.count(split, key)
