@@ -57,7 +57,7 @@ def write_one(folder: Path, number: int) -> None:
     split = {3: "val", 7: "test"}.get(number, "train")
     name = f"{number}.png"
     for place in ("horses", "zebras", "landcover"):
-        save(folder / place / name, number, seed=len(place))
+        save(folder / place / name, number, seed=sum(place.encode()))
     for place in ("red", "nir", "radar"):
         save(folder / place / name, number, 1)
     save(folder / "drawings" / name, number, 1)
@@ -65,7 +65,7 @@ def write_one(folder: Path, number: int) -> None:
     for key in "AB":
         save(folder / "set" / f"{split}{key}" / name, number)
     save(folder / "ab" / split / name, number)
-    save(folder / "animals" / ("cat", "dog")[number % 2] / name, number)
+    save(folder / "animals" / ("cat", "dog", "owl")[number % 3] / name, number)
     save(folder / "imagefolder" / "train" / ("cat", "dog")[number % 2] / name, number)
     save(folder / "faces" / f"{number:03}.jpg", number)
     labels = (np.arange(1024).reshape(32, 32) % 35).astype(np.uint8)

@@ -26,7 +26,7 @@ def animals(tmp_path):
 
 def opened(data, **options):
     """Open data with settings, small."""
-    return open_data(DataSettings(data=str(data), **(SIZE | options)))
+    return open_data(DataSettings(data=str(data), size=16, **options))
 
 
 def test_three_domains_of_their_own(animals):
