@@ -59,7 +59,8 @@ class _Files:
         self.size = np.fromiter((_size(path) for path in paths), np.int64, len(self.domain))
         self._by_size = np.argsort(self.size, kind="stable")
         self._lengths: dict[int, set[int]] = {}
-        for size, domain in np.unique(np.stack([self.size, self.domain], 1), axis=0).tolist():
+        for code in np.unique(self.size * len(names) + self.domain).tolist():
+            size, domain = divmod(code, len(names))
             self._lengths.setdefault(size, set()).add(domain)
         self._equals: dict[int, dict[int, int]] = {}  # of each file that was read
 
