@@ -68,21 +68,20 @@ class BalancedOrder(Order):
 
     def __init__(self, seed: int, stream: int, labels: INTS) -> None:
         super().__init__(seed, stream, len(labels))
-        self._own = _by_class(labels)
+        self._own = list(_by_class(labels).values())
         self._turns = Order(seed, stream, len(self._own), (_BALANCE, 0))
         self._orders = [
             Order(seed, stream, len(own), (_BALANCE, number))
-            for number, own in enumerate(self._own.values(), start=1)
+            for number, own in enumerate(self._own, start=1)
         ]
 
     def rows(self, positions: INTS) -> INTS:
         """Return the number of the picture at each position."""
         turns, rounds = self._turns.rows(positions), positions // len(self._own)
         found = np.empty_like(positions)
-        for turn, (order, own) in enumerate(zip(self._orders, self._own.values(), strict=True)):
+        for turn in np.unique(turns):
             here = turns == turn
-            if here.any():
-                found[here] = own[order.rows(rounds[here])]
+            found[here] = self._own[turn][self._orders[turn].rows(rounds[here])]
         return found
 
 
@@ -114,9 +113,10 @@ class ReferenceOrder:
 
 def _by_class(labels: INTS) -> dict[int, INTS]:
     """The numbers of the pictures of each class that has some."""
-    return {
-        int(number): np.flatnonzero(labels == number) for number in np.unique(labels[labels >= 0])
-    }
+    order = np.argsort(labels, kind="stable")
+    numbers, first = np.unique(labels[order], return_index=True)
+    found = zip(numbers.tolist(), np.split(order, first[1:]), strict=True)
+    return {number: own for number, own in found if number >= 0}
 
 
 class BucketOrder:
