@@ -1,4 +1,4 @@
-"""Every command that docs/data.md shows works on files that lie as the page says."""
+"""Every command that the pages about data show works on files that lie as they say."""
 
 import csv
 import re
@@ -16,7 +16,9 @@ from dragoman.data import DataSettings, open_data
 from dragoman.settings import build
 from dragoman.training import settle_settings
 
-PAGE = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = [DOCS / "data.md", DOCS / "embedded_data.md"]
+PAGE = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("dragoman")]
 COUNT = 12
