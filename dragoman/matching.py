@@ -66,6 +66,8 @@ def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> 
             "use --pairing paired"
         )
     data.check()
+    if "label" in kind.needed(settings):
+        data.check_classes()
 
 
 def _other_layout(kind: type[System], data: "Data") -> str:
