@@ -144,7 +144,11 @@ def _facts(saved: dict[str, Any]) -> Facts:
         raise ValueError(f"pictures made {scale} times as large")
     labels, images = int(saved["labels"]), int(saved["images"])
     maps = tuple(str(key) for key in saved.get("maps", ()))
-    return Facts(channels, (height, width), labels, images, sets, scale, maps)
+    named = {
+        str(name): tuple(str(one) for one in classes)
+        for name, classes in saved.get("classes", {}).items()
+    }
+    return Facts(channels, (height, width), labels, images, sets, scale, maps, named)
 
 
 def _check_state(system: System, path: Path) -> None:

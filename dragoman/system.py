@@ -44,7 +44,8 @@ class Facts:
     channels: of each batch key that holds pictures, such as {"a": 3, "b": 1}.
     size: height and width, in pixels, of the training pictures that `generate` reads.
     labels: number of classes in batch["label"] (0: none). images: number of training pictures.
-    label_sets: number of classes by label set, in the order of batch["labels"].
+    label_sets: number of classes by label set, in the order of batch["labels"]. classes: their
+    names, likewise.
     scale: how many times larger the pictures to be made are (super-resolution).
     maps: the keys of `channels` that hold label maps, a channel for each class: 1 where it is,
     else -1.
@@ -57,6 +58,7 @@ class Facts:
     label_sets: dict[str, int] = field(default_factory=dict)
     scale: int = 1
     maps: tuple[str, ...] = ()
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,10 @@ class System(nn.Module):
     def directions(self) -> dict[str, choices.Controls]:
         """By name, the controls of each direction in which it is judged, the usual one first."""
         return {f"{self.source} to {self.target}": self.controls}
+
+    def domains(self) -> dict[str, tuple[str, ...]]:
+        """The label sets among whose classes it translates, and their classes; {}: it does not."""
+        return {}
 
     def given(self, batch: Batch) -> Tensor:
         """What `generate` goes by, as pictures of the source domain to be shown."""

@@ -72,6 +72,7 @@ class Data:
             label_sets={name: len(classes) for name, classes in self.label_sets.items()},
             scale=self._source.scale,
             maps=tuple(key for key, domain in self.domains.items() if domain.kind == "labels"),
+            classes=dict(self.label_sets),
         )
 
     @property
@@ -242,6 +243,11 @@ class Data:
             balanced = BalancedOrder(seed, 0, classes)
             orders |= {key: balanced for key, stream in streams.items() if stream == 0}
         return orders
+
+    def classes(self, split: str, label_set: str) -> INTS:
+        """Return the class, in a label set, of each picture of a split; -1 where it is unknown."""
+        sets = list(self.label_sets)
+        return self._classes(self._known(split), sets.index(choose("label set", label_set, sets)))
 
     def _classes(self, split: str, place: int) -> INTS:
         """The classes of all pictures of a split in the label set at that place; -1: unknown."""
