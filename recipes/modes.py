@@ -68,7 +68,7 @@ def scores_of(tones: Tensor, count: int) -> dict[str, float]:
 
 
 def answers_of(translator: Translator, batch: dict[str, Tensor], count: int) -> Tensor:
-    """So many answers to each picture of a batch, [N, K, C, H, W]; one for all if it has no more."""
+    """So many answers to each picture of a batch, [N, K, C, H, W], or all that there are."""
     source, most = translator.system.source, translator.system.answers
     several = range(count if most is None else min(count, most))
     made = [translator.answering(n).translate(batch[source], seed=n) for n in several]
