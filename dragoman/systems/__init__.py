@@ -19,6 +19,8 @@ SYSTEMS = {
     "srgan": "SRGAN",
     "esrgan": "ESRGAN",
     "cyclegan": "CycleGAN",
+    "unit": "UNIT",
+    "munit": "MUNIT",
 }
 
 
