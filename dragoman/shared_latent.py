@@ -55,6 +55,7 @@ class SharedLatentSettings(PerceptualSettings):
     lr: float = knob(1e-4, "learning rate of Adam", 0)
     lr_discriminator: float | None = knob(None, "the discriminators', where it differs", 0)
     beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
+    beta2: float = knob(0.999, "Adam's decay of the mean squared gradient", 0, 0.99999)
     weight_decay: float = knob(1e-4, "share of each weight that is added to its gradient", 0, 1)
 
 

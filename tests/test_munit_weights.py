@@ -87,7 +87,7 @@ def test_official_generators_of_unit_are_read(sizes, activation, padding):
     made = convert.variational(states[0], activation, padding)
     x = torch.randn(2, sizes[0], 26, 19)
     assert torch.equal(made(x), network(x))
-    both = convert.unit(states[0], states[1], activation, padding)
+    both = convert.unit_generator(states[0], states[1], activation, padding)
     assert torch.equal(both(x, "a", "a"), network(x))
     assert torch.equal(both(x, "a", "b"), other.decoder(network.encoder(x)))
 
@@ -159,9 +159,9 @@ def test_domains_of_two_networks_are_refused():
     )
     with pytest.raises(
         FileError,
-        match="width 2, depth 1 and 2 blocks, domain b width 4, depth 1 and 3 blocks; give both",
+        match="one UNIT: domain a has width 2, blocks 2, domain b width 4, blocks 3; give both",
     ):
-        convert.unit(first, second)
+        convert.unit_generator(first, second)
 
 
 def test_a_norm_at_odds_with_the_weights_is_refused():
