@@ -30,6 +30,9 @@ class Towards(Controls):
     to: Literal["a", "b"] = knob("b", "the domain to be made: b of pictures of a, or a of b's")
 
 
+Chosen = TypeVar("Chosen", bound=Controls)
+
+
 def offered(kind: type[Controls]) -> dict[str, bool]:
     """The names of what may be chosen, and whether it is pictures."""
     named = fields(kind)
@@ -48,13 +51,16 @@ def check_offered(system: str, kind: type[Controls], names: Mapping[str, Any]) -
 
 
 def changed(now: Chosen, values: Mapping[str, Any]) -> Chosen:
-    """These controls with other values, of which all but pictures are checked.
+    """These controls with other values, which are checked; of pictures they may only be None.
 
-    Raises SettingsError.
+    Pictures are of the domain that is made: with another `to` those of before are left out. Raises
+    SettingsError.
     """
     pictures = {name for name, is_pictures in offered(type(now)).items() if is_pictures}
     plain = {name: value for name, value in values.items() if name not in pictures}
     checked = parse(
         [type(now)], {**{k: v for k, v in vars(now).items() if k not in pictures}, **plain}
     )
-    return replace(now, **{name: checked[name] for name in plain})
+    moved = checked.get("to") != getattr(now, "to", None)
+    without = dict.fromkeys(name for name in pictures if moved or name in values)
+    return replace(now, **{name: checked[name] for name in plain}, **without)

@@ -27,7 +27,7 @@ from dragoman.settings import own_values
 from dragoman.system import Batch, System
 from dragoman.tiling import Tiler, steady_noise
 from dragoman.tiling.layout import mirrored_lines, padded
-from dragoman.tiling.passage import out_of_memory
+from dragoman.tiling.passage import out_of_memory, random_state
 from dragoman.translating.cutting import Cutting, cutting
 from dragoman.translating.kinds import Made, Picture, take, translate_taken
 from dragoman.translating.references import reference_pictures
@@ -166,6 +166,7 @@ class Translator:
 
     def _going_by(self, controls: Controls) -> "Translator":
         other = self.twin()
+        other._draws = []  # what draws no noise may do so with other controls
         other.system.choose(controls)
         other._find_domains()
         return other
@@ -311,9 +312,9 @@ class Translator:
             yield
             return
         with self._alone, drawing(seed, self.device):
-            before = _random_state(self.device)
+            before = random_state(self.device)
             yield
-            self._draws[:] = [not torch.equal(before, _random_state(self.device))]
+            self._draws[:] = [not torch.equal(before, random_state(self.device))]
 
     def save(self, folder: str | Path) -> Path:
         """Write the translator as a folder in Hub layout and return its path."""
@@ -338,11 +339,6 @@ def drawing(seed: int, device: torch.device) -> Generator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _random_state(device: torch.device) -> Tensor:
-    own = torch.get_rng_state()
-    return torch.cat([own, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else own
 
 
 def pad(pictures: Tensor, stride: int, least: int) -> Tensor:

@@ -1,7 +1,5 @@
 """What systems that translate both ways between two piles of pictures share."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -46,9 +44,13 @@ class TwoWay(System):
     def stride(self) -> int:
         return max(int(getattr(network, "stride", 1)) for network in self.averaged())
 
+    def returned(self, to: str, made: Tensor, given: Tensor) -> Tensor:
+        """What comes back, in the domain `to`, of pictures that were made of the given ones."""
+        return self.translated(to, made)
+
     def measures(self) -> "list[Metric]":
         """How much of its input the way there and back loses."""
-        return [cycle_error(self.source, partial(self.translated, self.source))]
+        return [cycle_error(self, self.source)]
 
 
 def towards(controls: choices.Controls) -> str:
@@ -56,15 +58,16 @@ def towards(controls: choices.Controls) -> str:
     return controls.to if isinstance(controls, Towards) else "b"
 
 
-def cycle_error(source: str, back: Callable[[Tensor], Tensor]) -> "Metric":
+def cycle_error(system: TwoWay, source: str) -> "Metric":
     """The L1 distance in [0, 1] between a picture and what comes back of it."""
     from dragoman.metrics.l1 import l1
     from dragoman.metrics.metric import BatchMetric
 
     @torch.no_grad()
     def measure(fake: Tensor, real: Tensor, batch: Batch) -> Tensor:
-        given = batch[source]
-        return l1(back(fake.to(given.device)).float(), given)
+        device, given = next(system.parameters()).device, batch[source]
+        back = system.returned(source, fake.to(device), given.to(device))
+        return l1(back.float().to(given.device), given)
 
     return BatchMetric(
         "cycle_l1",

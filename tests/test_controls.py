@@ -54,6 +54,9 @@ def test_changed_checks_all_but_pictures():
     now = Shown(reference=torch.zeros(1, 3, 8, 8), to="a")
     after = changed(now, {"truncation": 0.5})
     assert (after.to, after.truncation, after.reference) == ("a", 0.5, now.reference)
+    assert changed(now, {"reference": None}).reference is None
+    assert changed(now, {"to": "a"}).reference is not None
+    assert changed(now, {"to": "b"}).reference is None, "it shows a, not b"
     with pytest.raises(SettingsError, match="--truncation must be at most 2, got 3"):
         changed(now, {"truncation": 3})
     with pytest.raises(SettingsError, match="--to must be one of a, b, got 'c'"):

@@ -22,6 +22,8 @@ SYSTEMS = {
     "cyclegan": "CycleGAN",
     "discogan": "DiscoGAN",
     "cut": "CUT",
+    "unit": "UNIT",
+    "munit": "MUNIT",
 }
 
 
