@@ -22,6 +22,8 @@ SYSTEMS = {
     "cyclegan": "CycleGAN",
     "discogan": "DiscoGAN",
     "cut": "CUT",
+    "stargan": "StarGAN",
+    "starganv2": "StarGANv2",
 }
 
 
