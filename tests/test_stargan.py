@@ -18,7 +18,7 @@ from dragoman.system import Facts, Progress
 from dragoman.systems.stargan import StarGAN, StarGANSettings, shuffled
 
 START = Progress(0, 10)
-BOTH = {"domains": "label+tone"}
+BOTH: dict[str, Any] = {"domains": "label+tone"}
 
 
 @pytest.fixture(autouse=True)
