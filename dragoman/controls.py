@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar
 from dragoman.errors import SettingsError, did_you_mean
 from dragoman.settings import knob, parse
 
-Chosen = TypeVar("Chosen", bound="Controls")
 COUNTED = "answer"  # is chosen by `--answers` and `Translator.answering`
 
 

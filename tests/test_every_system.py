@@ -22,6 +22,7 @@ ALONE: dict[str, Any] = {
     "spectral": False,
     "lambda_matching": 0.0,
     "patches": 1 << 16,
+    "targets": "uniform",
 }
 
 every_system = pytest.mark.parametrize("name", SYSTEMS)

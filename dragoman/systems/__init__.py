@@ -24,6 +24,8 @@ SYSTEMS = {
     "cut": "CUT",
     "unit": "UNIT",
     "munit": "MUNIT",
+    "stargan": "StarGAN",
+    "starganv2": "StarGANv2",
 }
 
 
