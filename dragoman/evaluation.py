@@ -2,14 +2,17 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from dragoman.controls import changed
 from dragoman.data import open_data
 from dragoman.data.settings import DataSettings
+from dragoman.domain_judging import Way, Ways, judge_ways, ways
 from dragoman.errors import DataError, FileError, did_you_mean
 from dragoman.judge import Judged, judge_all
 from dragoman.matching import check_same
@@ -29,18 +32,24 @@ JUDGED_AT_MOST = 64  # pictures of val while training; the final scores take all
 
 def has_truth(system: System, data: "Data", split: str) -> bool:
     """True if a split holds the true pictures that the system should make."""
-    known = system.target is not None and system.target in data.domains
+    known = system.target is not None and system.target in data.domains and not system.domains()
     return known and bool(data.counts.get(split)) and data.partners(split)
 
 
-def judgeable(system: System, data: "Data", split: str) -> bool:
-    """True if a split holds pictures like those that the system should make, of the same or not."""
+def can_evaluate(system: System, data: "Data", split: str) -> bool:
+    """True if a split holds the truth, or at least pictures like those that should be made."""
+    if has_truth(system, data, split):
+        return True
+    if system.domains():
+        return bool(data.counts.get(split)) and bool(ways(system, data, split))
     known = system.target is not None and system.target in data.domains
     return known and system.target != system.source and bool(data.counts.get(split))
 
 
 def validate(system: System, data: "Data", device: torch.device) -> dict[str, float]:
     """Mean scores of a system in generating mode on some of val, spread evenly; {} if none."""
+    if system.domains():
+        return _validate_ways(system, data, device)
     if system.target is None or not has_truth(system, data, "val"):
         return {}
     sums: dict[str, float] = {}
@@ -59,6 +68,26 @@ def validate(system: System, data: "Data", device: torch.device) -> dict[str, fl
             except DataError:  # such as LPIPS of pictures below 31 px
                 continue
             sums[metric.name] = sums.get(metric.name, 0.0) + float(values.sum())
+    return {name: value / judged for name, value in sums.items()}
+
+
+def _validate_ways(system: System, data: "Data", device: torch.device) -> dict[str, float]:
+    """Mean scores of some pictures of every way of val whose truth is known; {} if none is."""
+    known = [way for way in ways(system, data, "val") if way.paired] if data.counts["val"] else []
+    sums: dict[str, float] = {}
+    judged = 0
+    for way in known:
+        count = min(len(way.rows), max(1, JUDGED_AT_MOST // len(known)))
+        batch = Ways(data, way).rows("val", [n * len(way.rows) // count for n in range(count)])
+        asked = changed(system.controls, {"domain": f"{way.label_set}={way.target}"})
+        moved = {key: value.to(device) for key, value in batch.items()}
+        made, judged = system.generate(moved, asked).float().cpu(), judged + count
+        for name in VALIDATED:
+            try:
+                values = METRICS[name].of(made, batch["truth"], batch)
+            except DataError:  # such as LPIPS of pictures below 31 px
+                continue
+            sums[name] = sums.get(name, 0.0) + float(values.sum())
     return {name: value / judged for name, value in sums.items()}
 
 
@@ -98,29 +127,49 @@ def evaluate(
     if not data.counts.get(split):
         known = ", ".join(name for name, count in data.counts.items() if count)
         raise DataError(f"{data.name} has no pictures in the split '{split}'; it has {known}")
-    if not has_truth(system, data, split) and not judgeable(system, data, split):
+    if not can_evaluate(system, data, split):
         raise DataError(
             f"{data.name} holds no true partners of what {translator.config['system']} makes; "
             "choose paired --data to score against"
         )
     earlier = [] if stage is not None else _stages(run, system)
     beside = {f"after {name}": load(run.stages / name, device) for name in earlier}
-    scores, others = {}, {}
-    for name, controls in system.directions().items():
-        system.choose(controls)
-        told = judge_all(_judged(translator, data, beside, split), data, split)
-        if scores:
-            others[name] = told
-        else:
-            scores = {**told, "direction": name}
-    if others:
-        scores["directions"] = others
+    if system.domains():
+        scores = judge_ways(system, data, split, partial(_judged_way, translator, data, beside))
+    else:
+        scores = _judge_directions(translator, data, split, beside)
     scores["system"] = translator.config["system"]
     parts = ["scores", *(["stage", stage] if stage else []), *([split] if split != "test" else [])]
     run.write_json(f"{'_'.join(parts)}.json", scores)
     if split == "test":
         translator.write_card(run.translator if stage is None else place, scores)
     return scores
+
+
+def _judge_directions(
+    translator: "Translator", data: "Data", split: str, beside: dict[str, "Translator"]
+) -> dict[str, Any]:
+    """The scores of the usual direction, with those of others under "directions"."""
+    system, told = translator.system, dict[str, dict[str, Any]]()
+    for name, controls in system.directions().items():
+        for one in (translator, *beside.values()):
+            one.system.choose(controls)
+        named = [data.domains[key].name for key in (system.source, system.target or "")]
+        name = name if named[0] == named[1] else " to ".join(named)
+        told[name] = judge_all(_judged(translator, data, beside, data.partners(split)), data, split)
+    first, *others = told
+    further = {"directions": {name: told[name] for name in others}} if others else {}
+    return {**told[first], "direction": first, **further}
+
+
+def _judged_way(
+    translator: "Translator", data: "Data", beside: dict[str, "Translator"], way: Way
+) -> Judged:
+    """As `_judged`, from one domain into another."""
+    for one in (translator, *beside.values()):
+        asked = changed(one.system.controls, {"domain": f"{way.label_set}={way.target}"})
+        one.system.choose(asked)
+    return _judged(translator, data, beside, paired=way.paired)
 
 
 def _stages(run: Run, system: System) -> list[str]:
@@ -141,7 +190,7 @@ def _stage(run: Run, name: str) -> Path:
 
 
 def _judged(
-    translator: "Translator", data: "Data", beside: dict[str, "Translator"], split: str
+    translator: "Translator", data: "Data", beside: dict[str, "Translator"], paired: bool
 ) -> Judged:
     """A translator with the same noise at every evaluation, and all by which it is judged."""
     system, seeded = translator.system, Seeded(translator)
@@ -156,7 +205,7 @@ def _judged(
         answer=seeded.answer,
         answers=most,
         beside={name: Seeded(earlier).generate for name, earlier in beside.items()},
-        paired=data.partners(split),
+        paired=paired,
     )
 
 

@@ -19,6 +19,8 @@ OURS = "translator"  # the row of the judged generator in the table
 INTERVAL = "95 % bootstrap percentile interval of the mean, pictures drawn 2000 times"
 WIDEST = 100  # characters of a line of the table
 TOGETHER = 32  # pictures judged at a time
+MOST_TABLES = 3  # of further directions; more of them have a line each
+FEW = 3  # measures in such a line
 
 Generate = Callable[[Batch], Tensor]
 Measure = Metric | SetMetric | AnswersMetric
@@ -266,8 +268,27 @@ def table(scores: Mapping[str, Any]) -> str:
     """
     further = scores.get("directions", {})
     tables = [_table(scores, scores["direction"] if further else "")]
+    if len(further) > MOST_TABLES:
+        return "\n\n".join([*tables, _directions(further)])
     tables += [_table(told, name) for name, told in further.items()]
     return "\n\n".join(tables)
+
+
+def _directions(told: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each direction: the first measures of ours, and of the first baseline."""
+    first = next(iter(told.values()))
+    measures = [name for name in first["better"] if name in first][:FEW]
+    row = next(iter(first["baselines"]), None)
+    heads = [*measures, *([f"{row}: {measure}" for measure in measures] if row else [])]
+    wide = max(len(name) for name in told) + 1
+    lines = [f"{'':<{wide}}" + "".join(f"{head:>{len(head) + 2}}" for head in heads)]
+    for name, one in told.items():
+        cells = [one.get(m) for m in measures]
+        cells += [one["baselines"].get(row, {}).get(m) for m in measures] if row else []
+        texts = ["-" if cell is None else _number(cell["mean"]) for cell in cells]
+        told_line = "".join(f"{t:>{len(h) + 2}}" for t, h in zip(texts, heads, strict=True))
+        lines.append(f"{name:<{wide}}{told_line}")
+    return "\n".join(lines)
 
 
 def _table(scores: Mapping[str, Any], direction: str) -> str:

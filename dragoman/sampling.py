@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from dragoman.controls import changed
 from dragoman.system import Batch, System
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def sampled(
     paired: the pictures of the batch show the same thing; else they hold no truth. Inputs and
     truths are None where there are none, or where not all directions have them.
     """
+    if system.domains():
+        return _into_domains(system, data, batch)
     rows: list[tuple[Column, np.ndarray, Column]] = []
     for controls in system.directions().values():
         with system.choosing(controls):
@@ -39,6 +42,17 @@ def _one_way(system: System, data: "Data", batch: Batch) -> tuple[Column, np.nda
         data.show(target, made.clamp(-1, 1)),
         None if true is None else data.show(target, true),
     )
+
+
+def _into_domains(system: System, data: "Data", batch: Batch) -> tuple[Column, np.ndarray, Column]:
+    """Inputs, and beside each other what is made of them in every domain, the sets in turn."""
+    strips = []
+    for label_set, classes in system.domains().items():
+        for name in classes:
+            asked = changed(system.controls, {"domain": f"{label_set}={name}"})
+            made = system.generate(batch, asked).float().cpu().clamp(-1, 1)
+            strips.append(data.show("image", made))
+    return data.show("image", batch["image"].cpu()), np.concatenate(strips, 2), None
 
 
 def _joined(columns: tuple[Column, ...]) -> Column:

@@ -17,7 +17,7 @@ from dragoman.data.credits import credits_of
 from dragoman.data.settings import DataSettings
 from dragoman.engine import Engine, EngineSettings, NotFinite, find_device
 from dragoman.errors import DataError, FileError, SettingsError, TrainingError
-from dragoman.evaluation import evaluate, has_truth, judgeable, validate
+from dragoman.evaluation import can_evaluate, evaluate, validate
 from dragoman.interruption import Interrupted, listening, resume_command
 from dragoman.journal import Journal
 from dragoman.matching import check_fits, check_same, check_shapes
@@ -387,6 +387,6 @@ class Trainer:
             },
         }
         self.run.write_json("run.json", facts)
-        if any(known(self.system, self.data, "test") for known in (has_truth, judgeable)):
+        if can_evaluate(self.system, self.data, "test"):
             evaluate(self.run.folder, data=self.data, device=self.how.device)
         write_report(self.run.folder)

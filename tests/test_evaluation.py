@@ -237,4 +237,4 @@ def test_answers_are_at_most_six(run, monkeypatch):
     data = domains(a=EARTH.domains["relief"], b=EARTH.domains["relief"])
     for answers, judged in ((1, 1), (3, 3), (9, 6), (None, 6)):
         monkeypatch.setattr(type(translator.system), "answers", answers)
-        assert evaluation._judged(translator, data, {}, "test").answers == judged
+        assert evaluation._judged(translator, data, {}, True).answers == judged

@@ -17,6 +17,8 @@ TRAINING = (
     *("size", "pairing", "crop", "flip"),
 )
 
+MOST_TABLES = 3  # of further directions; a card is to be read at a glance
+
 
 def model_card(
     config: dict[str, Any], scores: dict[str, Any] | None, credits: str, any_size: bool = True
@@ -146,7 +148,8 @@ def score_text(board: Scoreboard | None) -> str:
     """Return the table of scores, or say how to get one."""
     if board is None:
         return "Not judged yet: `dragoman evaluate RUN` judges the run this comes from."
-    tables = [(one.way, one_table(one)) for one in (board, *board.others)]
+    others = board.others if len(board.others) <= MOST_TABLES else ()
+    tables = [(one.way, one_table(one)) for one in (board, *others)]
     return "\n\n".join((f"### {line(way)}\n\n" if way else "") + told for way, told in tables)
 
 

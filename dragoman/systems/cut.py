@@ -23,7 +23,7 @@ PROBE = 16  # px: side of the picture by which the channels of layers are found
 class CUTSettings(UnpairedSettings):
     """Knobs of CUT; the defaults are the official implementation's."""
 
-    generator: Literal["resnet"] = knob("resnet", "the generator, whose layers are tapped")  # ty: ignore
+    generator: Literal["resnet"] = knob("resnet", "the generator, whose layers are tapped")
     upsample: Upsample = knob("bilinear", "how the generator enlarges; officially blurred")
     antialias: bool = knob(True, "the generator blurs before it halves")
     start: Start = knob("xavier", "starting weights of all networks; officially Xavier of 0.02")
