@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from dragoman.errors import SettingsError, did_you_mean
 from dragoman.settings import knob, parse
 
+Chosen = TypeVar("Chosen", bound="Controls")
 COUNTED = "answer"  # is chosen by `--answers` and `Translator.answering`
 
 
@@ -46,7 +47,7 @@ def check_offered(system: str, kind: type[Controls], names: Mapping[str, Any]) -
             )
 
 
-def changed(now: Controls, values: Mapping[str, Any]) -> Controls:
+def changed(now: Chosen, values: Mapping[str, Any]) -> Chosen:
     """These controls with other values, of which all but pictures are checked.
 
     Raises SettingsError.

@@ -119,10 +119,9 @@ def judge_ways(
         )
     told: dict[str, dict[str, Any]] = {}
     for way in all_ways:
-        one = Judged(
-            **{**vars(judged(way)), "source": "image", "target": "truth", "paired": way.paired}
-        )
-        one = replace(one, beside={INPUT: _left, **one.beside}, given=None)
+        one = judged(way)
+        rows = {INPUT: _left, **one.beside}
+        one = replace(one, source="image", target="truth", paired=way.paired, beside=rows)
         told[way.name] = judge_all(one, Ways(data, way), split, with_baselines=False)
     return {**_mean(list(told.values())), "direction": f"{len(told)} ways", "directions": told}
 
