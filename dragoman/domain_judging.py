@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.errors import DataError
+from dragoman.examples import Examples, examples_of
 from dragoman.judge import TOGETHER, Judged, judge_all
 from dragoman.system import Batch, System
 
@@ -27,6 +28,7 @@ class Way:
     """From one domain into another: which pictures are translated, and what is compared with.
 
     truths: the numbers of the pictures of the same things, or of any of the other domain.
+    examples: what the system is shown of that domain, if it must be.
     """
 
     label_set: str
@@ -35,6 +37,7 @@ class Way:
     rows: INTS
     truths: INTS
     paired: bool
+    examples: Examples | None = None
 
     @property
     def name(self) -> str:
@@ -75,6 +78,7 @@ def ways(system: System, data: Data, split: str) -> list[Way]:
     """All ways among the domains of a system for which a split has pictures.
 
     Where it is known which pictures show the same thing in another domain, only these count.
+    Examples that a system is shown of a domain are no truths; without any there is no way into it.
     """
     found = []
     for label_set, classes in system.domains().items():
@@ -84,16 +88,23 @@ def ways(system: System, data: Data, split: str) -> list[Way]:
             partners = data.counterparts(split, others.tolist(), label_set, target)
             known = bool((partners >= 0).any())
             there = np.flatnonzero(labels == target)
+            shown = None
+            if system.examples:
+                shown = examples_of(data, split, label_set, target, system.examples)
+                if shown is None:
+                    continue
+            seen = shown.rows if shown and shown.split == split else there[:0]
+            there = np.setdiff1d(there, seen)
             for source, source_name in enumerate(classes):
-                own = labels[others] == source
+                own = (labels[others] == source) & ~np.isin(partners, seen)
                 if known:
                     own &= partners >= 0
                 rows = others[own]
                 truths = partners[own] if known else there
                 count = min(len(rows), len(truths))
                 if count:
-                    way = Way(label_set, source_name, target_name, rows, truths, known)
-                    found.append(replace(way, rows=rows[:count], truths=truths[:count]))
+                    kept = (rows[:count], truths[:count])
+                    found.append(Way(label_set, source_name, target_name, *kept, known, shown))
     return sorted(found, key=lambda way: (way.label_set, classes_of(system, way)))
 
 
@@ -123,15 +134,34 @@ def judge_ways(
         rows = {INPUT: _left, **one.beside}
         one = replace(one, source="image", target="truth", paired=way.paired, beside=rows)
         told[way.name] = judge_all(one, Ways(data, way), split, with_baselines=False)
-    return {**_mean(list(told.values())), "direction": f"{len(told)} ways", "directions": told}
+    scores = _mean(list(told.values()), MEANS + _how_shown(all_ways, split))
+    return {**scores, "direction": f"{len(told)} ways", "directions": told}
 
 
 def _left(batch: Batch) -> Tensor:
     return batch["image"]
 
 
-def _mean(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    """The means of scores; a measure that is missing in some is left out."""
+def _how_shown(all_ways: list[Way], split: str) -> str:
+    """What the system was shown of the domains, for the protocol; "" if nothing."""
+    shown = {(w.label_set, w.target): w.examples for w in all_ways if w.examples is not None}
+    if not shown:
+        return ""
+    most = max(len(examples.rows) for examples in shown.values())
+    text = f"; it was shown the first {most} pictures (or all there are) of each domain"
+    own = [name for (_, name), examples in shown.items() if examples.split == split]
+    if len(own) < len(shown):
+        text += " in the training split"
+    if own:
+        text += (
+            f", and of {', '.join(own)} the first of the {split} split itself, at most half of it, "
+            "which are no truths"
+        )
+    return text
+
+
+def _mean(scores: list[dict[str, Any]], how: str) -> dict[str, Any]:
+    """The means of scores; a measure that is missing in some is left out. how: of the protocol."""
     first = scores[0]
     measures = [m for m in first["better"] if all(m in one for one in scores)]
     rows = [n for n in first["baselines"] if all(n in one["baselines"] for one in scores)]
@@ -143,7 +173,7 @@ def _mean(scores: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **over(scores),
         **{name: first[name] for name in ("split", "data", "better", "unit")},
-        "protocol": {m: f"{MEANS}: {first['protocol'][m]}" for m in measures},
+        "protocol": {m: f"{how}: {first['protocol'][m]}" for m in measures},
         "count": sum(one["count"] for one in scores),
         "interval": "",
         "baselines": {name: over([one["baselines"][name] for one in scores]) for name in rows},

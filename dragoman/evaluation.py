@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dragoman.controls import changed
 from dragoman.data import open_data
 from dragoman.data.settings import DataSettings
 from dragoman.domain_judging import Way, Ways, judge_ways, ways
 from dragoman.errors import DataError, FileError, did_you_mean
+from dragoman.examples import asked_for
 from dragoman.judge import Judged, judge_all
 from dragoman.matching import check_same
 from dragoman.metrics import KID_ALEX, METRICS, SetMetric, answers, cover_agreement
@@ -79,9 +79,9 @@ def _validate_ways(system: System, data: "Data", device: torch.device) -> dict[s
     for way in known:
         count = min(len(way.rows), max(1, JUDGED_AT_MOST // len(known)))
         batch = Ways(data, way).rows("val", [n * len(way.rows) // count for n in range(count)])
-        asked = changed(system.controls, {"domain": f"{way.label_set}={way.target}"})
         moved = {key: value.to(device) for key, value in batch.items()}
-        made, judged = system.generate(moved, asked).float().cpu(), judged + count
+        with system.choosing(asked_for(system, data, way.label_set, way.target, way.examples)):
+            made, judged = system.generate(moved).float().cpu(), judged + count
         for name in VALIDATED:
             try:
                 values = METRICS[name].of(made, batch["truth"], batch)
@@ -167,8 +167,7 @@ def _judged_way(
 ) -> Judged:
     """As `_judged`, from one domain into another."""
     for one in (translator, *beside.values()):
-        asked = changed(one.system.controls, {"domain": f"{way.label_set}={way.target}"})
-        one.system.choose(asked)
+        one.system.choose(asked_for(one.system, data, way.label_set, way.target, way.examples))
     return _judged(translator, data, beside, paired=way.paired)
 
 

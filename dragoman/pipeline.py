@@ -327,7 +327,13 @@ class Translator:
 
     def write_card(self, folder: Path, scores: dict[str, Any] | None) -> None:
         """Write the model card, with scores if there are any."""
-        card = model_card(self.config, scores, self.config["credits"], self.system.any_size)
+        card = model_card(
+            self.config,
+            scores,
+            self.config["credits"],
+            self.system.any_size,
+            bool(self.system.examples),
+        )
         write_text(folder / "README.md", card)
 
 

@@ -24,6 +24,7 @@ SYSTEMS = {
     "cut": "CUT",
     "stargan": "StarGAN",
     "starganv2": "StarGANv2",
+    "funit": "FUNIT",
 }
 
 
