@@ -8,7 +8,7 @@ a larger). A classifier of all classes says what they show: logistic regression 
 features, learnt from the training pictures of all classes, the unseen ones included; its weight
 decay is the one of the lowest loss on val, and test is never learnt from. Rates are the share of
 the pictures that it takes for the class, mean and standard deviation over runs and seeds. Beside
-them: "real", the share of the class's own test pictures, and "input", of those that were translated.
+them: "real", that of the class's own test pictures, and "input", that of those translated.
 """
 
 import argparse

@@ -32,7 +32,8 @@ def model_card(
     config: the content of its config.json: "system", "settings", "facts", "domains", "data",
     "training" and, if it is not to be derived from the data, "license". scores: the content of
     scores.json or None. credits: of the data. any_size: whether it takes pictures of other sizes
-    than those of training. shown: whether it must be shown what to make. Everything is escaped for Markdown.
+    than those of training. shown: whether it must be shown what to make. Everything is escaped for
+    Markdown.
     """
     try:
         board = scoreboard(scores) if scores else None

@@ -56,7 +56,7 @@ class FUNITControls(IntoDomain):
 
     domain: str | None = knob(
         None,
-        "the name of the class that is shown, for scores; what is made goes by the references alone",
+        "the name of the class that is shown; what is made goes by the references alone",
     )
     reference: Any = knob(
         None,
