@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.errors import DataError
+from dragoman.examples import Examples, examples_of
 from dragoman.judge import TOGETHER, Judged, judge_all
 from dragoman.system import Batch, System
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 INTS = NDArray[np.int64]
 INPUT = "input"  # the row of the picture itself, left as it is
+MOST_WAYS = 240  # of 16 domains; of more some are left out
+T = TypeVar("T")
 MEANS = "mean over the directions of the means over their pictures"
 
 
@@ -26,7 +29,9 @@ MEANS = "mean over the directions of the means over their pictures"
 class Way:
     """From one domain into another: which pictures are translated, and what is compared with.
 
-    truths: the numbers of the pictures of the same things, or of any of the other domain.
+    truths: the numbers of the pictures of the same things, or of any of the other domain. prefix:
+    tells the label set, where there are several.
+    examples: what the system is shown of that domain, if it must be.
     """
 
     label_set: str
@@ -35,11 +40,13 @@ class Way:
     rows: INTS
     truths: INTS
     paired: bool
+    examples: Examples | None = None
+    prefix: str = ""
 
     @property
     def name(self) -> str:
         """As it is told."""
-        return f"{self.source} to {self.target}"
+        return f"{self.prefix}{self.source} to {self.target}"
 
 
 class Ways:
@@ -74,27 +81,53 @@ class Ways:
 def ways(system: System, data: Data, split: str) -> list[Way]:
     """All ways among the domains of a system for which a split has pictures.
 
-    Where it is known which pictures show the same thing in another domain, only these count.
+    Where it is known of most which pictures show the same thing in another domain, only these
+    count; else as many of either domain as there are of both, spread evenly. Of very many ways
+    some are left out, evenly too.
+    Examples that a system is shown of a domain are no truths; without any there is no way into it.
     """
     found = []
+    several = len(system.domains()) > 1
     for label_set, classes in system.domains().items():
+        prefix = f"{label_set}: " if several else ""
         labels = data.classes(split, label_set)
         for target, target_name in enumerate(classes):
             others = np.flatnonzero((labels >= 0) & (labels != target))
             partners = data.counterparts(split, others.tolist(), label_set, target)
-            known = bool((partners >= 0).any())
             there = np.flatnonzero(labels == target)
+            shown = None
+            if system.examples:
+                shown = examples_of(data, split, label_set, target, system.examples)
+                if shown is None:
+                    continue
+            seen = shown.rows if shown and shown.split == split else there[:0]
+            there = np.setdiff1d(there, seen)
             for source, source_name in enumerate(classes):
-                own = labels[others] == source
-                if known:
-                    own &= partners >= 0
-                rows = others[own]
-                truths = partners[own] if known else there
-                count = min(len(rows), len(truths))
-                if count:
-                    way = Way(label_set, source_name, target_name, rows, truths, known)
-                    found.append(replace(way, rows=rows[:count], truths=truths[:count]))
-    return sorted(found, key=lambda way: (way.label_set, classes_of(system, way)))
+                own = (labels[others] == source) & ~np.isin(partners, seen)
+                known = own & (partners >= 0)
+                paired = bool(known.sum()) and 2 * known.sum() >= own.sum()
+                rows, truths = others[known], partners[known]
+                if not paired:
+                    rows, truths = _as_many(others[own], there)
+                if len(rows):
+                    names = (label_set, source_name, target_name)
+                    found.append(Way(*names, rows, truths, paired, shown, prefix))
+    found.sort(key=lambda way: (way.label_set, classes_of(system, way)))
+    return spread(found, MOST_WAYS)
+
+
+def spread(items: list[T], most: int) -> list[T]:
+    """All of the items, or so many of them at even distances."""
+    count = min(len(items), most)
+    return [items[place * len(items) // count] for place in range(count)]
+
+
+def _as_many(rows: INTS, others: INTS) -> tuple[INTS, INTS]:
+    """As many of both as there are of the fewer, at even distances."""
+    count = min(len(rows), len(others))
+    return rows[np.arange(count) * len(rows) // max(count, 1)], others[
+        np.arange(count) * len(others) // max(count, 1)
+    ]
 
 
 def classes_of(system: System, way: Way) -> tuple[int, int]:
@@ -118,20 +151,46 @@ def judge_ways(
             "translations could be judged; label some"
         )
     told: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
     for way in all_ways:
         one = judged(way)
         rows = {INPUT: _left, **one.beside}
         one = replace(one, source="image", target="truth", paired=way.paired, beside=rows)
-        told[way.name] = judge_all(one, Ways(data, way), split, with_baselines=False)
-    return {**_mean(list(told.values())), "direction": f"{len(told)} ways", "directions": told}
+        try:
+            told[way.name] = judge_all(one, Ways(data, way), split, with_baselines=False)
+        except DataError as error:  # too few or too small pictures in one way hide no other
+            left_out[way.name] = str(error)
+    if not told:
+        raise DataError(next(iter(left_out.values())))
+    scores = _mean(list(told.values()), MEANS + _how_shown(all_ways, split))
+    further = {"left_out": left_out} if left_out else {}
+    return {**scores, **further, "direction": f"{len(told)} ways", "directions": told}
 
 
 def _left(batch: Batch) -> Tensor:
     return batch["image"]
 
 
-def _mean(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    """The means of scores; a measure that is missing in some is left out."""
+def _how_shown(all_ways: list[Way], split: str) -> str:
+    """What the system was shown of the domains, for the protocol; "" if nothing."""
+    shown = {(w.label_set, w.target): w.examples for w in all_ways if w.examples is not None}
+    if not shown:
+        return ""
+    most = max(len(examples.rows) for examples in shown.values())
+    text = f"; it was shown the first {most} pictures (or all there are) of each domain"
+    own = [name for (_, name), examples in shown.items() if examples.split == split]
+    if len(own) < len(shown):
+        text += " in the training split"
+    if own:
+        text += (
+            f", and of {', '.join(own)} the first of the {split} split itself, at most half of it, "
+            "which are no truths"
+        )
+    return text
+
+
+def _mean(scores: list[dict[str, Any]], how: str) -> dict[str, Any]:
+    """The means of scores; a measure that is missing in some is left out. how: of the protocol."""
     first = scores[0]
     measures = [m for m in first["better"] if all(m in one for one in scores)]
     rows = [n for n in first["baselines"] if all(n in one["baselines"] for one in scores)]
@@ -143,7 +202,7 @@ def _mean(scores: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **over(scores),
         **{name: first[name] for name in ("split", "data", "better", "unit")},
-        "protocol": {m: f"{MEANS}: {first['protocol'][m]}" for m in measures},
+        "protocol": {m: f"{how}: {first['protocol'][m]}" for m in measures},
         "count": sum(one["count"] for one in scores),
         "interval": "",
         "baselines": {name: over([one["baselines"][name] for one in scores]) for name in rows},

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dragoman.controls import changed
 from dragoman.data import open_data
 from dragoman.data.settings import DataSettings
-from dragoman.domain_judging import Way, Ways, judge_ways, ways
+from dragoman.domain_judging import Way, Ways, judge_ways, spread, ways
 from dragoman.errors import DataError, FileError, did_you_mean
+from dragoman.examples import asked_for
 from dragoman.judge import Judged, judge_all
-from dragoman.matching import check_same
+from dragoman.matching import check_same, check_same_classes
 from dragoman.metrics import KID_ALEX, METRICS, SetMetric, answers, cover_agreement
 from dragoman.metrics.cover import WATER
 from dragoman.run import Run
@@ -74,14 +74,15 @@ def validate(system: System, data: "Data", device: torch.device) -> dict[str, fl
 def _validate_ways(system: System, data: "Data", device: torch.device) -> dict[str, float]:
     """Mean scores of some pictures of every way of val whose truth is known; {} if none is."""
     known = [way for way in ways(system, data, "val") if way.paired] if data.counts["val"] else []
+    known = spread(known, JUDGED_AT_MOST)
     sums: dict[str, float] = {}
     judged = 0
     for way in known:
         count = min(len(way.rows), max(1, JUDGED_AT_MOST // len(known)))
         batch = Ways(data, way).rows("val", [n * len(way.rows) // count for n in range(count)])
-        asked = changed(system.controls, {"domain": f"{way.label_set}={way.target}"})
         moved = {key: value.to(device) for key, value in batch.items()}
-        made, judged = system.generate(moved, asked).float().cpu(), judged + count
+        with system.choosing(asked_for(system, data, way.label_set, way.target, way.examples)):
+            made, judged = system.generate(moved).float().cpu(), judged + count
         for name in VALIDATED:
             try:
                 values = METRICS[name].of(made, batch["truth"], batch)
@@ -124,6 +125,7 @@ def evaluate(
     data = data or open_data(build(DataSettings, run.settings))
     check_same(translator.config["domains"], data)
     system = translator.system
+    check_same_classes(system.domains(), data)
     if not data.counts.get(split):
         known = ", ".join(name for name, count in data.counts.items() if count)
         raise DataError(f"{data.name} has no pictures in the split '{split}'; it has {known}")
@@ -167,8 +169,7 @@ def _judged_way(
 ) -> Judged:
     """As `_judged`, from one domain into another."""
     for one in (translator, *beside.values()):
-        asked = changed(one.system.controls, {"domain": f"{way.label_set}={way.target}"})
-        one.system.choose(asked)
+        one.system.choose(asked_for(one.system, data, way.label_set, way.target, way.examples))
     return _judged(translator, data, beside, paired=way.paired)
 
 

@@ -85,6 +85,10 @@ class ManyDomain(System):
         if text is None:
             return [0] + [-1] * len(others)
         found = dict.fromkeys(self.sets, -1)
+        for name, classes in self.sets.items():  # names may hold commas and equals signs
+            for number, word in enumerate(classes):
+                if text == f"{name}={word}" or (name == first and text == word):
+                    return list((found | {name: number}).values())
         for part in text.split(","):
             one, equals, other = (piece.strip() for piece in part.partition("="))
             name, word = (one, other) if equals else (first, one)

@@ -168,6 +168,7 @@ class Translator:
         other = self.twin()
         other._draws = []  # what draws no noise may do so with other controls
         other.system.choose(controls)
+        other._draws = []  # with a style that is shown it may draw nothing, or else begin to
         other._find_domains()
         return other
 
@@ -328,7 +329,13 @@ class Translator:
 
     def write_card(self, folder: Path, scores: dict[str, Any] | None) -> None:
         """Write the model card, with scores if there are any."""
-        card = model_card(self.config, scores, self.config["credits"], self.system.any_size)
+        card = model_card(
+            self.config,
+            scores,
+            self.config["credits"],
+            self.system.any_size,
+            bool(self.system.examples),
+        )
         write_text(folder / "README.md", card)
 
 

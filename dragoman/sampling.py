@@ -5,25 +5,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from dragoman.controls import changed
+from dragoman.domain_judging import spread
+from dragoman.examples import asked_for, examples_of
 from dragoman.system import Batch, System
 
 if TYPE_CHECKING:
     from dragoman.data import Data
 
+MOST_DOMAINS = 8  # of a label set beside each other
 Column = np.ndarray | None  # uint8 [N, H, W, 3]
 
 
 def sampled(
-    system: System, data: "Data", batch: Batch, paired: bool
+    system: System, data: "Data", batch: Batch, paired: bool, split: str = "val"
 ) -> tuple[Column, np.ndarray, Column]:
     """Return inputs, outputs and truths of a batch, the directions below each other.
 
-    paired: the pictures of the batch show the same thing; else they hold no truth. Inputs and
+    paired: the pictures of the batch show the same thing; else they hold no truth. split: that of
+    the batch, of which a system that must be shown a domain is shown other pictures. Inputs and
     truths are None where there are none, or where not all directions have them.
     """
     if system.domains():
-        return _into_domains(system, data, batch)
+        return _into_domains(system, data, batch, split)
     rows: list[tuple[Column, np.ndarray, Column]] = []
     for controls in system.directions().values():
         with system.choosing(controls):
@@ -44,13 +47,25 @@ def _one_way(system: System, data: "Data", batch: Batch) -> tuple[Column, np.nda
     )
 
 
-def _into_domains(system: System, data: "Data", batch: Batch) -> tuple[Column, np.ndarray, Column]:
-    """Inputs, and beside each other what is made of them in every domain, the sets in turn."""
+def _into_domains(
+    system: System, data: "Data", batch: Batch, split: str
+) -> tuple[Column, np.ndarray, Column]:
+    """Inputs, and beside each other what is made of them in every domain, the sets in turn.
+
+    Of many domains some are shown, spread evenly. Those that a system must be shown, and of which
+    there is nothing to show, are left out.
+    """
     strips = []
     for label_set, classes in system.domains().items():
-        for name in classes:
-            asked = changed(system.controls, {"domain": f"{label_set}={name}"})
-            made = system.generate(batch, asked).float().cpu().clamp(-1, 1)
+        for number, name in spread(list(enumerate(classes)), MOST_DOMAINS):
+            shown, count = None, system.examples
+            if count:
+                but = batch["index"].tolist()
+                shown = examples_of(data, split, label_set, number, count, but)
+                if shown is None:
+                    continue
+            with system.choosing(asked_for(system, data, label_set, name, shown)):
+                made = system.generate(batch).float().cpu().clamp(-1, 1)
             strips.append(data.show("image", made))
     return data.show("image", batch["image"].cpu()), np.concatenate(strips, 2), None
 

@@ -144,10 +144,11 @@ def _facts(saved: dict[str, Any]) -> Facts:
         raise ValueError(f"pictures made {scale} times as large")
     labels, images = int(saved["labels"]), int(saved["images"])
     maps = tuple(str(key) for key in saved.get("maps", ()))
-    named = {
-        str(name): tuple(str(one) for one in classes)
-        for name, classes in saved.get("classes", {}).items()
-    }
+    named = {str(name): tuple(classes) for name, classes in saved.get("classes", {}).items()}
+    for name, classes in named.items():
+        texts = all(isinstance(one, str) for one in classes)
+        if not texts or isinstance(saved["classes"][name], str) or len(classes) != sets.get(name):
+            raise ValueError(f"the classes of {name}")
     return Facts(channels, (height, width), labels, images, sets, scale, maps, named)
 
 

@@ -69,7 +69,7 @@ class SharedLatent(TwoWay):
     generators would be judged on the very pictures that the discriminators have just learned from.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"batch": 1, "schedule": "tenths"}
+    defaults: ClassVar[dict[str, Any]] = {"batch": 1, "schedule": "tenths", "pairing": "unpaired"}
 
     def __init__(self, settings: SharedLatentSettings, facts: Facts) -> None:
         super().__init__(settings, facts)

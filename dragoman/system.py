@@ -112,6 +112,7 @@ class System(nn.Module):
     best_by: ClassVar[str | None] = None  # the measure, low is good, that chooses its checkpoint
     remedies: ClassVar[dict[str, str]] = {}  # by batch key: what to type where data lacks it
     any_size: ClassVar[bool] = True  # whether `generate` takes pictures of other sizes than Facts
+    examples: int = 0  # pictures of the wanted domain that it must be shown, as `reference`
     context: ClassVar[int | None] = None  # px around a tile that matter, if less than all it sees
 
     def __init__(self, settings: Any, facts: Facts) -> None:
@@ -145,6 +146,9 @@ class System(nn.Module):
         Whatever it then reads and reproduces are `source` and `target`.
         """
         self.controls = controls
+
+    def check_chosen(self) -> None:
+        """Raise SettingsError if `generate` needs a choice that has not been made."""
 
     @contextmanager
     def choosing(self, controls: choices.Controls) -> Generator[Self]:

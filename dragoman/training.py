@@ -307,7 +307,7 @@ class Trainer:
         chosen = [i * count // SAMPLES for i in range(SAMPLES)] if count > SAMPLES else range(count)
         batch = self.engine.to_device(self.data.rows(split, chosen))
         with self.engine.generating(self.how.seed) as system, self.engine.precision():
-            columns = sampled(system, self.data, batch, self.data.partners(split))
+            columns = sampled(system, self.data, batch, self.data.partners(split), split)
         save_samples(self.run.folder, step, *columns, split=split)
 
     def _checkpoint(self, step: int, judge: bool) -> None:
@@ -388,5 +388,8 @@ class Trainer:
         }
         self.run.write_json("run.json", facts)
         if can_evaluate(self.system, self.data, "test"):
-            evaluate(self.run.folder, data=self.data, device=self.how.device)
+            try:
+                evaluate(self.run.folder, data=self.data, device=self.how.device)
+            except DataError as error:  # what was learned is there all the same
+                self._say(f"no scores: {error}")
         write_report(self.run.folder)

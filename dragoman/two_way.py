@@ -62,11 +62,13 @@ def cycle_error(system: TwoWay, source: str) -> "Metric":
     """The L1 distance in [0, 1] between a picture and what comes back of it."""
     from dragoman.metrics.l1 import l1
     from dragoman.metrics.metric import BatchMetric
+    from dragoman.pipeline import drawing
 
     @torch.no_grad()
     def measure(fake: Tensor, real: Tensor, batch: Batch) -> Tensor:
         device, given = next(system.parameters()).device, batch[source]
-        back = system.returned(source, fake.to(device), given.to(device))
+        with drawing(0, device):  # the way back has noise of its own, the same at every evaluation
+            back = system.returned(source, fake.to(device), given.to(device))
         return l1(back.float().to(given.device), given)
 
     return BatchMetric(

@@ -12,7 +12,8 @@ from dragoman.networks.patch import Field, patch_discriminator
 from dragoman.settings import knob
 from dragoman.system import Terms
 
-OFFICIAL: dict[str, Any] = {"batch": 1, "schedule": "linear"}  # of the run, in junyanz's code
+# Of the run, in junyanz's code; a and b are drawn independently.
+OFFICIAL: dict[str, Any] = {"batch": 1, "schedule": "linear", "pairing": "unpaired"}
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,14 @@ def make(name: str, seed: int = 0, facts: Facts | None = None, **over: Any) -> A
     return kind(build(kind.Settings, SMALL | over), facts or facts_of(name))
 
 
+def shown(system: Any, number: int = 0) -> Any:
+    """The system, shown examples of what it shall make, if it must be."""
+    if system.examples:
+        examples = picture_batch(number)["reference"][0]
+        system.choose(replace(system.controls, reference=examples))
+    return system
+
+
 def facts_of(name: str) -> Facts:
     """Facts of the synthetic data as that system sees them."""
     return LARGER if "high" in find_system(name).needs else FACTS

@@ -200,6 +200,11 @@ def cyclegan(
             f"these networks are for {found[0]} to {found[1]} and {found[2]} to {found[3]} "
             f"channels, judged by {sees[0]} and {sees[1]}; the data has {a} and {b}"
         )
+    if _settings(made["A"]) != _settings(made["B"]):
+        raise FileError(
+            "netG_A and netG_B are of different kinds, but CycleGAN has two of one kind; take both "
+            "from one run"
+        )
     read: dict[str, Any] = _settings(made["A"]) | {
         "discriminator_width": judges["A"].layers[0].get_parameter("conv.weight").shape[0],
         "patch": judges["A"].field if judges["A"].field in (1, 16, 70) else "image",

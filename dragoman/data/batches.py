@@ -100,16 +100,20 @@ class Data:
                 )
             )
 
-    def check_classes(self) -> None:
-        """Raise a DataError that names each class of the first label set with too few pictures.
+    def check_classes(self, sets: Sequence[str] = ()) -> None:
+        """Raise a DataError that names each class of these label sets with too few pictures.
 
-        For systems to which classes are domains; those left out of training are passed over.
+        Without any it is the first label set. For systems to which classes are domains; classes
+        left out of training are passed over.
         """
-        found = list(lone_classes(self.labels, self._classes("train", 0), self.unseen))
         first = next(iter(self.label_sets), "")
-        lines = [lone_line(self.name, first, name, count) for name, count in found[:SHOWN]]
+        lines: list[str] = []
+        for label_set in sets or [first]:
+            known, unseen = self.label_sets[label_set], self.unseen if label_set == first else ()
+            found = list(lone_classes(known, self.classes("train", label_set), unseen))
+            lines += [lone_line(self.name, label_set, name, count) for name, count in found]
         if lines:
-            raise DataError("\n  ".join(lines))
+            raise DataError("\n  ".join(lines[:SHOWN]))
 
     def counterparts(
         self, split: str, rows: Iterable[int], label_set: str, target: str | int
@@ -162,8 +166,8 @@ class Data:
         Batch n depends on the settings, the seed and n alone. Process `rank` of `world` gets its
         share of the batch of `world * batch` pictures that one process would get. size: pictures
         with another shorter side than in the settings. references: for each picture of the batch
-        so many others of one class, which is drawn uniformly from those of reference_set (without
-        it the first label set): `reference` [B, references, C, H, W] and `reference_label` [B].
+        so many of one class (it may be among them), which is drawn uniformly from those of
+        reference_set (without it the first label set): `reference` [B, references, C, H, W] and `reference_label` [B].
         Close the iterator to end its thread.
         """
         if batch < 1 or not 0 <= rank < world:
@@ -210,6 +214,8 @@ class Data:
     def rows(self, split: str, numbers: Iterable[int]) -> dict[str, Tensor]:
         """Return the pictures of these numbers of a split as one batch, unvaried."""
         chosen = np.fromiter(numbers, np.int64)
+        if (chosen < 0).any():
+            raise ValueError("a picture of no number, such as a counterpart that is not there")
         keys = (*self.domains, *self.layers)
         counts = {key: self._source.count(self._known(split), key) for key in keys}
         rows = {key: chosen % count for key, count in counts.items()}

@@ -26,6 +26,7 @@ SYSTEMS = {
     "munit": "MUNIT",
     "stargan": "StarGAN",
     "starganv2": "StarGANv2",
+    "funit": "FUNIT",
 }
 
 

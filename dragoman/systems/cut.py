@@ -11,6 +11,7 @@ from dragoman.errors import SettingsError
 from dragoman.losses.contrastive import PatchHeads, draw_places, patch_nce
 from dragoman.losses.history import History
 from dragoman.networks.blocks import Start, Upsample, initialise
+from dragoman.networks.generator import answers_of, make_pictures, set_at_test
 from dragoman.networks.resnet import BORDER, ResNetGenerator
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
@@ -21,7 +22,10 @@ PROBE = 16  # px: side of the picture by which the channels of layers are found
 
 @dataclass(frozen=True)
 class CUTSettings(UnpairedSettings):
-    """Knobs of CUT; the defaults are the official implementation's."""
+    """Knobs of CUT; the defaults are the official implementation's.
+
+    But for the discriminator, which is CycleGAN's; the official one blurs before it halves.
+    """
 
     generator: Literal["resnet"] = knob("resnet", "the generator, whose layers are tapped")
     upsample: Upsample = knob("bilinear", "how the generator enlarges; officially blurred")
@@ -100,8 +104,17 @@ class CUT(System):
         translate = Turn(self.generator_loss, [self.generator, self.heads])
         return [Stage("train", steps, [judge, translate])]
 
+    def train(self, mode: bool = True) -> "CUT":
+        super().train(mode)
+        set_at_test(self.generator, self.settings.at_test, mode)
+        return self
+
     def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
-        return self.generator(batch["a"])
+        return make_pictures(self.generator, batch["a"], self.settings.at_test)
+
+    @property
+    def answers(self) -> int | None:
+        return answers_of(self.generator, self.settings.at_test)
 
     def traced(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the generator makes of pictures, and what they are at the tapped layers."""
@@ -109,7 +122,7 @@ class CUT(System):
         return torch.tanh(last.to(pictures.dtype)), heard
 
     def share(self, batch: Batch, progress: Progress) -> Made:
-        flipped = self.settings.flip_equivariance and torch.rand(()).item() < 0.5
+        flipped = self.settings.flip_equivariance and _heads(batch["a"])
         fake, keys = self._made(batch["a"], flipped)
         same, same_keys = None, []
         if self.settings.identity:
@@ -124,13 +137,11 @@ class CUT(System):
         return self.generator(pictures.flip(3)), keys
 
     def discriminator_loss(self, batch: Batch, made: Made) -> Terms:
-        real = batch["b"].flip(3) if made.flipped else batch["b"]
-        return judging(self.settings, self.discriminator, self.past(made.fake), real)
+        return judging(self.settings, self.discriminator, self.past(made.fake), batch["b"])
 
     def generator_loss(self, batch: Batch, made: Made) -> Terms:
         settings = self.settings
-        real = batch["b"].flip(3) if made.flipped else batch["b"]
-        terms = {"adversarial": fooling(settings, self.discriminator, made.fake, real)}
+        terms = {"adversarial": fooling(settings, self.discriminator, made.fake, batch["b"])}
         weight = settings.lambda_nce / (2 if settings.identity else 1)
         terms["contrast"] = weight * self.contrast(made.fake, made.keys, made.flipped)
         if made.same is not None:
@@ -146,3 +157,8 @@ class CUT(System):
         places = draw_places(keys, settings.patches)
         vectors = self.heads(queries, places), self.heads(keys, places)
         return patch_nce(*vectors, settings.temperature, settings.across)
+
+
+def _heads(like: Tensor) -> bool:
+    """Toss a coin, on the device: so a batch that is taken in parts again sees the same."""
+    return torch.rand((), device=like.device).item() < 0.5

@@ -20,7 +20,10 @@ USUAL = 4  # halvings, as in the reference code
 
 @dataclass(frozen=True)
 class DiscoGANSettings:
-    """Knobs of DiscoGAN; the defaults are the official implementation's."""
+    """Knobs of DiscoGAN; the defaults are the official implementation's, but for `start`.
+
+    Officially weights start as PyTorch has them.
+    """
 
     width: int = knob(64, "channels of the generators' first layer", 1, 4096)
     depth: int | None = knob(
@@ -65,7 +68,7 @@ class DiscoGAN(TwoWay):
 
     Settings = DiscoGANSettings
     settings: DiscoGANSettings
-    defaults: ClassVar[dict[str, Any]] = {"batch": 64}
+    defaults: ClassVar[dict[str, Any]] = {"batch": 64, "pairing": "unpaired"}
 
     def __init__(self, settings: DiscoGANSettings, facts: Facts) -> None:
         super().__init__(settings, facts)

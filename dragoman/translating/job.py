@@ -63,6 +63,7 @@ def translate(
     if controls:
         check_known(translator, controls)
         translator = translator.choosing(**controls)
+    translator.system.check_chosen()
     jobs = [
         _Job(
             one, pictures, make_plan(pictures, str(out), chosen, one.target, tag), chosen, str(out)

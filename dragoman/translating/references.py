@@ -44,6 +44,8 @@ def _brought(one: Any, domain: Domain, size: Size) -> Iterable[Tensor]:
     if not isinstance(one, str | Path):
         return [_fitted(checked(domain, np.asarray(one)), domain, size, "the reference")]
     found = find(str(one))
+    for name, reason in found.problems[:1]:
+        raise DataError(f"{name} {reason}")
     if len(found) > MOST:
         raise DataError(f"--reference {one} holds {len(found)} pictures; name at most {MOST}")
     made = []
@@ -62,7 +64,11 @@ def _checked(pictures: Tensor, domain: Domain, size: Size) -> Tensor:
             f"a reference must have the shape {wanted} of the training pictures, this one has "
             f"{list(pictures.shape[1:])}; give a file or an array to have it brought to that"
         )
-    if not pictures.is_floating_point() or not pictures.abs().max() <= 1 + 1e-4:
+    if (
+        not len(pictures)
+        or not pictures.is_floating_point()
+        or not pictures.abs().max() <= 1 + 1e-4
+    ):
         raise DataError("a reference must hold floats in [-1, 1], as in pixels / 127.5 - 1")
     return pictures.float()
 

@@ -22,6 +22,7 @@ from dragoman.translating.options import StyleOptions
 from dragoman.translating.sources import find
 
 MOST_PICTURES = 64  # on one sheet
+MOST_PAINTED = 1 << 26  # pixels of all pictures of a sheet or animation
 MOST_PIXELS = 1 << 20  # of one picture: a sheet is to be looked at
 STILL, MOVING = (".png",), (".gif", ".apng")
 Looks = NDArray[np.uint8]  # [N, H, W, 3]
@@ -53,6 +54,12 @@ def paint_styles(run: str | Path | Translator, source: str, out: str | Path, **o
         for name, one in _domains(translator, controls).items()
         for picture in taken
     ]
+    pictures = len(rows) * (1 + chosen.count * max(1, chosen.frames))
+    if pictures * max(picture[0, 0].numel() for picture in taken) > MOST_PAINTED:
+        raise SettingsError(
+            f"--count {chosen.count} and --frames {chosen.frames} ask for {pictures} pictures, "
+            "more than fit on a sheet; use fewer, or fewer inputs"
+        )
     columns = [_in_styles(one, picture, chosen) for _, one, picture in rows]
     _write(place, translator, rows, columns, chosen)
     return f"wrote {place}"
@@ -93,6 +100,7 @@ def _domains(translator: Translator, controls: dict[str, Any]) -> dict[str, Tran
 
 def _in_styles(translator: Translator, picture: Tensor, chosen: StyleOptions) -> list[Tensor]:
     """The picture in each style, or on the way through them and back to the first."""
+    translator = translator.choosing()  # one that may hold a style
     system = translator.system
     assert isinstance(system, Styled)
     like = picture.to(translator.device).float()
@@ -110,7 +118,6 @@ def _in_styles(translator: Translator, picture: Tensor, chosen: StyleOptions) ->
     for style in styles:
         system.hold(style)
         made.append(translator.translate(picture, chosen.seed))
-    system.hold(None)
     return made
 
 
