@@ -167,7 +167,8 @@ class Data:
         share of the batch of `world * batch` pictures that one process would get. size: pictures
         with another shorter side than in the settings. references: for each picture of the batch
         so many of one class (it may be among them), which is drawn uniformly from those of
-        reference_set (without it the first label set): `reference` [B, references, C, H, W] and `reference_label` [B].
+        reference_set (without it the first label set): `reference` [B, references, C, H, W] and
+        `reference_label` [B].
         Close the iterator to end its thread.
         """
         if batch < 1 or not 0 <= rank < world:

@@ -12,6 +12,7 @@ from dragoman.networks.blocks import initialise
 from dragoman.networks.munit import Autoencoder
 from dragoman.settings import knob
 from dragoman.shared_latent import SharedLatent, SharedLatentSettings
+from dragoman.styled import Styled
 from dragoman.system import Batch, Facts, Terms
 from dragoman.two_way import OTHER, towards
 
@@ -49,7 +50,7 @@ class MUNITControls(Towards):
     )
 
 
-class MUNIT(SharedLatent):
+class MUNIT(Styled, SharedLatent):
     """x_ab = G_b(c_a, s_b) with c_a = E_a^c(x_a), and s_b ~ N(0, I) or E_b^s of another picture.
 
     Huang et al. 2018, equations 1 to 5: pictures are made anew from their own codes; content and
@@ -124,10 +125,16 @@ class MUNIT(SharedLatent):
         pictures = batch[OTHER[to]]
         chosen = to == towards(self.controls) and _reference(asked) is _reference(self.controls)
         # What was chosen is not encoded here: tiles would take its layers for the picture's.
+        if chosen and self.held is not None:
+            return self.styled(to, pictures, self.held)
         style = self.shown if chosen else self.style_shown(asked)
         if style is None:
             style = self.drawn(pictures)
         return self.styled(to, pictures, _truncation(asked) * style)
+
+    def style(self, like: Tensor) -> Tensor:
+        shown = self.drawn(like[:1]) if self.shown is None else self.shown.to(like)
+        return _truncation(self.controls) * shown
 
     def drawn(self, pictures: Tensor) -> Tensor:
         """A style [B, style] from the prior for each picture."""

@@ -27,6 +27,7 @@ from dragoman.networks.starganv2 import (
 )
 from dragoman.schedules import linear
 from dragoman.settings import knob
+from dragoman.styled import Styled
 from dragoman.system import Batch, Facts, Progress, Stage, Terms, Turn
 
 TOLD_OF = 1024  # styles whose mean is the usual one of a domain
@@ -95,7 +96,7 @@ class Drawn(NamedTuple):
     diversity: float  # the weight of their difference at this step
 
 
-class StarGANv2(ManyDomain):
+class StarGANv2(Styled, ManyDomain):
     """L_adv + l_sty |s - E(y)|_1 + l_cyc |x - G(y, E(x))|_1 - l_ds |y - G(x, s2)|_1, y = G(x, s).
 
     Choi et al. 2020, equations 1 to 5, with R1. As in the reference code a step has four turns: D
@@ -198,7 +199,13 @@ class StarGANv2(ManyDomain):
         pictures = batch["image"]
         known = controls is None or _alike(controls, self.controls)
         look = self.look if known else self._look(controls)
-        return self.generator(pictures, self._style(look, pictures)).clamp(-1, 1)
+        style = self._style(look, pictures)
+        if known and self.held is not None:
+            style = self.held.to(pictures).expand(len(pictures), -1)
+        return self.generator(pictures, style).clamp(-1, 1)
+
+    def style(self, like: Tensor) -> Tensor:
+        return self._style(self.look, like[:1])
 
     # Learning
 
