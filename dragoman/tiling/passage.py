@@ -148,9 +148,12 @@ class Passage:
         self.norms.begin([layer.call for layer in layers], len(squares))
         self.place.windows, self.place.core = [box for box, _ in squares], squares[0][1]
         parts = [mirrored(self.read, box, *self.size) for box, _ in squares]
+        before = self._random()
         try:
             self.system.generate({self.system.source: torch.cat(parts).to(self.tiler.device)})
         except Reached:
+            if not torch.equal(before, self._random()):
+                return False  # each has noise of its own, where all tiles have that of the seed
             self.norms.settle()
             return True
         except Apart:
@@ -160,6 +163,11 @@ class Passage:
                 raise
             return False
         raise AssertionError(UNLIKE)
+
+    def _random(self) -> Tensor:
+        """The state of PyTorch's generator on the device."""
+        device = self.tiler.device
+        return torch.cuda.get_rng_state(device) if self._devices() else torch.get_rng_state()
 
     def _sweep_all(self, layers: list[Layer], parts: Callable[[Margins], list[Part]]) -> None:
         """Settle the layers' statistics, one after the other in the order in which they run.
