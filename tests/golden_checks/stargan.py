@@ -88,7 +88,9 @@ def system_of(fixture: Fixture) -> StarGAN:
     settings, real = fixture.constructor, fixture.tensors["input/x_real"]
     names = tuple(str(number) for number in range(settings["c_dim"]))
     attributes = fixture.tensors["input/label_org"].ndim == 2  # or one class of several
-    classes = dict.fromkeys(names, ("no", "yes")) if attributes else {"label": names}
+    classes: dict[str, tuple[str, ...]] = {"label": names}
+    if attributes:
+        classes = dict.fromkeys(names, ("no", "yes"))
     height, width = real.shape[-2:]
     return stargan.stargan(
         fixture.under("weights/G/"),
