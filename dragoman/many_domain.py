@@ -45,7 +45,6 @@ class ManyDomain(System):
     needs = ("image", "label")
     pairs = False
     source, target = "image", "image"
-    settings: DomainSettings
 
     def __init__(self, settings: DomainSettings, facts: Facts) -> None:
         super().__init__(settings, facts)

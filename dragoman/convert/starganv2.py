@@ -142,13 +142,14 @@ def starganv2(
         discriminator(states["discriminator"]),
     )
     network, styles, encoder, _ = made
-    first = styles.shared[0].get_parameter("weight")
+    first = styles.get_parameter("shared.0.weight")
+    widest = network.get_parameter(f"encode.{len(network.encode) - 1}.conv2.weight")
     read: dict[str, Any] = {
         "width": network.first.out_channels,
-        "max_width": max(network.encode[-1].conv2.out_channels, encoder.trunk.outputs),
+        "max_width": max(widest.shape[0], encoder.trunk.outputs),
         "latent": first.shape[1],
         "hidden": first.shape[0],
-        "style": encoder.heads[0].get_parameter("weight").shape[0],
+        "style": encoder.get_parameter("heads.0.weight").shape[0],
         "high_pass": 0.0 if network.high_pass is None else network.high_pass.strength,
     }
     system = StarGANv2(StarGANv2Settings(**(read | settings)), facts)
