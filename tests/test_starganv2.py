@@ -20,6 +20,7 @@ from dragoman.pipeline import Translator
 from dragoman.settings import build
 from dragoman.system import Facts, Progress
 from dragoman.systems.starganv2 import StarGANv2, StarGANv2Controls
+from dragoman.tiling import passage
 
 START = Progress(0, 10)
 NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
@@ -272,17 +273,18 @@ def test_a_translator_takes_a_domain_and_references():
     assert furthest(plain.answering(1).translate(picture), plain.translate(picture)) > 1e-4
 
 
-@pytest.mark.parametrize("norms", ["exact", "fast"])
-def test_tiles_are_parts_of_the_whole(norms):
-    """All tiles, and all squares whose statistics are taken, are in the style of the seed."""
-    system, picture = make("starganv2").eval(), photograph(160, 200)
-    system = system.requires_grad_(False)
-    whole = untiled(system, picture, 3)
-    made = tiled(system, picture, 3, tile=64, norms=norms)
-    apart = furthest(made, whole) if norms == "exact" else float(l1(made, whole))
-    assert apart < (
-        1e-4 if norms == "exact" else 0.1 * float(l1(untiled(system, picture, 4), whole))
-    )
+def test_tiles_are_parts_of_the_whole():
+    system, picture = make("starganv2").eval(), photograph(100, 130)
+    made = tiled(system, picture, 3, tile=64, norms="exact")
+    assert furthest(made, untiled(system, picture, 3)) < 1e-4
+
+
+def test_statistics_of_tiles_are_taken_in_the_style_of_the_seed(monkeypatch):
+    """Squares that run together would each draw a style; they are run one by one, as tiles are."""
+    system, picture = make("starganv2").eval(), photograph(100, 130)
+    made = tiled(system, picture, 3, tile=64, norms="fast")
+    monkeypatch.setattr(passage.Passage, "_together", lambda *_: False)
+    assert furthest(tiled(system, picture, 3, tile=64, norms="fast"), made) < 1e-5
 
 
 # Official weights
