@@ -68,8 +68,9 @@ def tiny_run(tiny, tmp_path_factory):
 @pytest.fixture(scope="session")
 def funit_run(tmp_path_factory):
     """A finished run of two steps of FUNIT that has not seen red; tests must not change it."""
-    import dragoman
     from coloured import KNOBS, lay_out
+
+    import dragoman
 
     folder = tmp_path_factory.mktemp("funit")
     return dragoman.train("funit", folder=folder / "run", data=lay_out(folder / "data"), **KNOBS)
