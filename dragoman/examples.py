@@ -51,5 +51,5 @@ def asked_for(
     asked = changed(system.controls, {"domain": f"{label_set}={domain}"})
     if examples is None:
         return asked
-    shown = data.rows(examples.split, examples.rows.tolist())["image"]
-    return replace(asked, reference=shown)
+    shown = {"reference": data.rows(examples.split, examples.rows.tolist())["image"]}
+    return replace(asked, **shown)

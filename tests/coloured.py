@@ -1,4 +1,4 @@
-"""Pictures of four colours in a folder each, and the knobs of a tiny FUNIT for them."""
+"""Pictures of four colours in a folder each, and the knobs of a tiny FUNIT that learns them."""
 
 from pathlib import Path
 from typing import Any

@@ -40,7 +40,7 @@ def small(**over: Any) -> FUNIT:
 
 
 def near(term: Tensor, value: Any) -> None:
-    torch.testing.assert_close(term, torch.as_tensor(value), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(term, torch.as_tensor(value), rtol=1e-4, atol=1e-5)
 
 
 def class_codes(system: FUNIT, batch: Any) -> Tensor:
@@ -126,7 +126,7 @@ def test_optimizers_and_average_are_the_official_ones():
     assert system.averaged() == [system.generator]
     assert FUNIT.defaults == {"batch": 64}
     weight = system.discriminator.blocks[2].conv1.weight  # kaiming
-    near(weight.std() * (weight[0].numel() / 2) ** 0.5, pytest.approx(1, abs=0.15))
+    assert weight.std().item() * (weight[0].numel() / 2) ** 0.5 == pytest.approx(1, abs=0.15)
 
 
 def test_what_it_cannot_learn_from():
@@ -136,9 +136,7 @@ def test_what_it_cannot_learn_from():
     batch["labels"][2, 0] = -1
     with pytest.raises(DataError, match="a picture without a class of 'label' is among those"):
         small().share(batch, START)
-    with pytest.raises(
-        SettingsError, match="at least 16 px, the pictures have 8; use a smaller --d"
-    ):
+    with pytest.raises(SettingsError, match=r"at least 16 px, the pictures have 8; use a smaller"):
         make("funit", facts=replace(FACTS, size=(8, 8)))
     with pytest.raises(SettingsError, match=r"at least 33 px.*use a smaller --discriminator_depth"):
         small(discriminator_depth=6)
@@ -215,7 +213,8 @@ def test_a_run_is_judged_on_the_class_that_it_has_not_seen(funit_run):
 
 def test_a_saved_translator_takes_a_class_of_its_own(funit_run):
     loaded = dragoman.load(funit_run.folder)
-    picture = np.full((40, 52, 3), COLOURS["blue"], np.uint8)
+    noise = np.random.default_rng(0).integers(-30, 30, (40, 52, 3))
+    picture = (COLOURS["blue"] + noise).clip(0, 255).astype(np.uint8)  # of one colour norms see 0
     with pytest.raises(SettingsError, match="give --reference"):
         loaded(picture)
     orange = np.full((50, 50, 3), (240, 150, 20), np.uint8)
