@@ -249,7 +249,7 @@ def systems() -> None:
     from dragoman.systems import SYSTEMS, find_system
 
     for name in SYSTEMS:
-        print(f"{name:16s}{(find_system(name).__doc__ or '').strip().splitlines()[0]}")
+        print(f"{name:24s}{(find_system(name).__doc__ or '').strip().splitlines()[0]}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

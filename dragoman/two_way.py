@@ -38,7 +38,8 @@ class TwoWay(System):
         return self.translated(to, batch[OTHER[to]])
 
     def averaged(self) -> list[nn.Module]:
-        return [child for name, child in self.named_children() if name in ("to_b", "to_a")]
+        own = [child for name, child in self.named_children() if name in ("to_b", "to_a")]
+        return own or super().averaged()
 
     @property
     def stride(self) -> int:

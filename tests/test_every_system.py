@@ -22,6 +22,7 @@ ALONE: dict[str, Any] = {
     "spectral": False,
     "lambda_matching": 0.0,
     "patches": 1 << 16,
+    "layers": "border",  # of deeper ones the heads' last biases learn from rounding alone
     "targets": "uniform",
     "lambda_slope": 0.0,  # of the mean logit: each picture's part depends on their number
 }
