@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test nightly check format benchmarks \
-	recipe-earth-height recipe-earth-stack recipe-four-layouts recipe-whole-earth recipe-inpainting
+	recipe-earth-height recipe-earth-stack recipe-four-layouts recipe-whole-earth recipe-inpainting \
+	recipe-few-shot
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
@@ -59,6 +60,11 @@ recipe-inpainting: .venv/installed
 	$(BIN)/python recipes/inpainting.py --joint $(wildcard runs/openmoji_context_encoder-seed?) \
 	  --l2 $(wildcard runs/openmoji_context_l2-seed?) --probe \
 	  --autoencoder $(wildcard runs/openmoji_autoencoder-seed?) --out recipes/openmoji_inpainting.json
+
+# How often pictures are taken for the class that a few examples show; needs recipe-openmoji-funit.
+recipe-few-shot: .venv/installed
+	$(BIN)/python recipes/few_shot.py $(wildcard runs/openmoji_funit-seed?) \
+	  --out recipes/openmoji_few_shot.json
 
 benchmarks: .venv/installed
 	$(BIN)/python benchmarks/throughput.py --out benchmarks/throughput.json

@@ -61,7 +61,7 @@ def plain_step(system: System, stage: Stage, batch: Batch) -> Step:
         number = next(numbers)
         shared = system.share(batch, Progress(number, STEPS))
         for turn in stage.turns:
-            if number % turn.every:
+            if not turn.due(number):
                 continue
             learning = [p for network in turn.networks for p in network.parameters()]
             for network in turn.networks:

@@ -44,6 +44,10 @@ class Data(Protocol):
         """True if source and target of a split show the same thing."""
         ...
 
+    def count(self, split: str, key: str) -> int:
+        """Pictures of one key in a split."""
+        ...
+
     def split(self, name: str, batch: int = 32) -> Iterator[Batch]:
         """Give every picture of a split once, in order, unaugmented."""
         ...

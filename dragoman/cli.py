@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from dragoman.data.settings import DataSettings
 from dragoman.errors import DragomanError, FileError, SettingsError, did_you_mean
-from dragoman.translating.options import Options
+from dragoman.translating.options import Options, StyleOptions
 
 MOST_ROWS = 1000  # of a contact sheet
 
@@ -108,6 +108,7 @@ def translate(run: str, source: str, out: str, **options: Options) -> None:
 
     What is in OUT already, and no older than its input, is left: so the same command goes on
     after a stop. What cannot be translated is listed at the end, and the exit code is then 1.
+    'dragoman translate RUN --help' also lists what can be chosen of that translator's pictures.
 
     Args:
         run: a run, a saved translator or a Hub repository
@@ -117,6 +118,23 @@ def translate(run: str, source: str, out: str, **options: Options) -> None:
     from dragoman.translating import translate
 
     print(translate(run, source, out, **options))
+
+
+def styles(run: str, source: str, out: str, **options: StyleOptions) -> None:
+    """Paint pictures in several styles: dragoman styles RUN IN OUT.png
+
+    A row for each picture and domain, a column for each style; with --frames the way from style to
+    style, in a .png side by side, in a .gif or .apng one after another. 'dragoman styles RUN
+    --help' also lists what can be chosen of that translator's pictures.
+
+    Args:
+        run: a run, a saved translator or a Hub repository
+        source: a file, folder, quoted 'pattern/*.png' or @list of paths; at most 64 pictures
+        out: a .png, or with --frames also a .gif or .apng
+    """
+    from dragoman.translating.styles import paint_styles
+
+    print(paint_styles(run, source, out, **options))
 
 
 def datasets() -> None:
@@ -231,7 +249,7 @@ def systems() -> None:
     from dragoman.systems import SYSTEMS, find_system
 
     for name in SYSTEMS:
-        print(f"{name:16s}{(find_system(name).__doc__ or '').strip().splitlines()[0]}")
+        print(f"{name:24s}{(find_system(name).__doc__ or '').strip().splitlines()[0]}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -241,12 +259,16 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "interpolate": interpolate,
     "report": report,
     "translate": translate,
+    "styles": styles,
     "datasets": datasets,
     "systems": systems,
     "preview": preview,
     "check": check,
     "pack": pack,
 }
+
+
+CHOOSING = ("translate", "styles")  # commands that take the controls of a translator
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -321,8 +343,31 @@ def _arguments(name: str, arguments: list[str]) -> dict[str, Any]:
     """Parse a command's arguments by its signature."""
     from dragoman.settings import signature_parser
 
-    parser = signature_parser(COMMANDS[name], f"dragoman {name}")
-    return parser.parse_args(arguments).as_dict()
+    further = _controls(arguments) if name in CHOOSING else {}
+    parser = signature_parser(COMMANDS[name], f"dragoman {name}", further)
+    parsed = parser.parse_args(arguments).as_dict()
+    return {k: v for k, v in parsed.items() if k not in further or v != further[k].default}
+
+
+def _controls(arguments: list[str]) -> dict[str, Any]:
+    """The controls of the translator that is named first, as knobs; {} where there is none.
+
+    Raises FileError only if some flag may be a control of it.
+    """
+    from dragoman.controls import offered
+    from dragoman.saved import kind_of
+    from dragoman.settings import knobs
+
+    if not arguments or arguments[0].startswith("-"):
+        return {}
+    try:
+        kind = kind_of(arguments[0]).Controls
+    except FileError:
+        flags = {a[2:].partition("=")[0] for a in arguments if a.startswith("--")}
+        if flags <= {*knobs([Options]), *knobs([StyleOptions]), "help"}:
+            return {}  # what else is wrong is said first
+        raise
+    return {name: one for name, one in knobs([kind]).items() if name in offered(kind)}
 
 
 def _conclude(run: Any) -> None:

@@ -144,7 +144,8 @@ def judge_between(
     all. Raises DataError where there is no truth to compare with.
     """
     system = gan.system
-    if system.target is None or not data.counts.get(split):
+    known = system.target is not None and not system.domains()
+    if not known or not data.counts.get(split) or not data.partners(split):
         raise DataError(
             f"{data.name} has no true pictures in the split '{split}' to judge by; "
             "choose another --split"

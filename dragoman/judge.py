@@ -18,6 +18,9 @@ from dragoman.system import Batch
 OURS = "translator"  # the row of the judged generator in the table
 INTERVAL = "95 % bootstrap percentile interval of the mean, pictures drawn 2000 times"
 WIDEST = 100  # characters of a line of the table
+TOGETHER = 32  # pictures judged at a time
+MOST_TABLES = 3  # of further directions; more of them have a line each
+FEW = 3  # measures in such a line
 
 Generate = Callable[[Batch], Tensor]
 Measure = Metric | SetMetric | AnswersMetric
@@ -45,7 +48,8 @@ class Judged:
     measures besides the usual ones. given: what is shown as "input" where source and target are
     one key, such as a picture with a hole. answer: makes answer number n, of which number 0 is
     what `generate` has just made of the same batch. answers: how many of them are judged, 1 or
-    more. beside: more generators by name, such as earlier stages, for rows of their own.
+    more. beside: more generators by name, such as earlier stages, for rows of their own. paired:
+    the pictures of a batch show the same thing; else only sets of them can be compared.
     """
 
     generate: Generate
@@ -56,6 +60,7 @@ class Judged:
     answer: Callable[[Batch, int], Tensor] | None = None
     answers: int = 1
     beside: Mapping[str, Generate] = field(default_factory=dict)
+    paired: bool = True
 
 
 class Scores:
@@ -146,13 +151,16 @@ def judge_all(
     names = list(METRICS) if metrics is None else [choose("measure", m, METRICS) for m in metrics]
     measures = [*(METRICS[name] for name in names), *judged.further]
     of_answers = answers_metrics(judged.answers) if judged.answer and judged.answers > 1 else ()
+    if not judged.paired:
+        measures, of_answers = [one for one in measures if _without_truth(one)], ()
+    theirs = [one for one in measures if not (isinstance(one, Metric) and one.ours)]
     ours, others = Scores(measures), {}
     learned, count = None, 0
     if not with_baselines:
         judged = replace(judged, given=None)
     elif judged.source != judged.target:
         learned = learn(data, judged.source, judged.target, split)
-    for batch in data.split(split):
+    for batch in _batches(judged, data, split):
         # always measured on the CPU: a GPU's shortened float32 would change the scores
         fake, real = judged.generate(batch).detach().cpu(), batch[judged.target]
         _check(fake, real, count)
@@ -165,11 +173,26 @@ def judge_all(
                 ours.left_out[name] = why
                 others.pop(name, None)
             else:
-                others.setdefault(name, Scores(measures)).add(pictures, real, batch)
+                others.setdefault(name, Scores(theirs)).add(pictures, real, batch)
         count += len(real)
     if not count:
         raise DataError(f"the split '{split}' of '{data.name}' has no pictures to judge")
     return _scores(ours, others, data.name, split, count)
+
+
+def _without_truth(measure: Metric | SetMetric) -> bool:
+    """True for a measure that needs no picture of the same thing."""
+    return measure.ours if isinstance(measure, Metric) else not measure.paired
+
+
+def _batches(judged: Judged, data: Data, split: str) -> Iterable[Batch]:
+    """All of a split; where its pictures are no partners, none of either domain twice."""
+    if judged.paired:
+        return data.split(split)
+    most = min(data.count(split, judged.source), data.count(split, judged.target))
+    return (
+        data.rows(split, range(at, min(at + TOGETHER, most))) for at in range(0, most, TOGETHER)
+    )
 
 
 def _answers(judged: Judged, batch: Batch, first: Tensor, start: int) -> list[Tensor]:
@@ -241,8 +264,34 @@ def table(scores: Mapping[str, Any]) -> str:
     """Set the scores and those of the baselines in plain text, one line each, best marked *.
 
     Two lines below our own tell the 95 % interval. Of more measures than fit in 100 characters
-    the others follow in another block.
+    the others follow in another block, as do other directions of translation.
     """
+    further = scores.get("directions", {})
+    tables = [_table(scores, scores["direction"] if further else "")]
+    if len(further) > MOST_TABLES:
+        return "\n\n".join([*tables, _directions(further)])
+    tables += [_table(told, name) for name, told in further.items()]
+    return "\n\n".join(tables)
+
+
+def _directions(told: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each direction: the first measures of ours, and of the first baseline."""
+    first = next(iter(told.values()))
+    measures = [name for name in first["better"] if name in first][:FEW]
+    row = next(iter(first["baselines"]), None)
+    heads = [*measures, *([f"{row}: {measure}" for measure in measures] if row else [])]
+    wide = max(len(name) for name in told) + 1
+    lines = [f"{'':<{wide}}" + "".join(f"{head:>{len(head) + 2}}" for head in heads)]
+    for name, one in told.items():
+        cells = [one.get(m) for m in measures]
+        cells += [one["baselines"].get(row, {}).get(m) for m in measures] if row else []
+        texts = ["-" if cell is None else _number(cell["mean"]) for cell in cells]
+        told_line = "".join(f"{t:>{len(h) + 2}}" for t, h in zip(texts, heads, strict=True))
+        lines.append(f"{name:<{wide}}{told_line}")
+    return "\n".join(lines)
+
+
+def _table(scores: Mapping[str, Any], direction: str) -> str:
     measures = [name for name in scores.get("better", METRICS) if name in scores]
     rows: dict[str, Mapping[str, Any]] = {OURS: scores, **scores["baselines"]}
     names = ["", "better", OURS, "  95 % low", "  95 % high", *scores["baselines"]]
@@ -256,14 +305,15 @@ def table(scores: Mapping[str, Any]) -> str:
             blocks.append([])
             room = WIDEST - first - len(column[0])
         blocks[-1].append(column)
-    lines = [f"{scores['data']}, {scores['split']} split, {scores['count']} pictures (* best)"]
+    what = ", ".join([scores["data"], *([direction] if direction else [])])
+    lines = [f"{what}, {scores['split']} split, {scores['count']} pictures (* best)"]
     for number, block in enumerate(blocks):
         lines += [""] * (number > 0)
         for name, *cells in zip(names, *block, strict=True):
             if any(cell.strip() for cell in cells):  # without any interval there is no line of it
                 lines.append(f"{name:<{first}}{''.join(cells)}".rstrip())
-    why = [f"without {name}: {reason}" for name, reason in scores.get("left_out", {}).items()]
-    return "\n".join([*lines, *why])
+    lines += [f"without {name}: {why}" for name, why in scores.get("left_out", {}).items()]
+    return "\n".join(lines)
 
 
 def _column(

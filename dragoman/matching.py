@@ -1,6 +1,6 @@
 """Whether a system and a data set go together, said before anything is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,18 @@ def check_same(domains: Mapping[str, Any], data: "Data") -> None:
                 )
 
 
+def check_same_classes(classes: Mapping[str, Sequence[str]], data: "Data") -> None:
+    """Raise DataError unless the label sets by name still have these classes."""
+    for name, before in classes.items():
+        now = data.label_sets.get(name, ())
+        if tuple(before) != tuple(now):
+            raise DataError(
+                f"{data.name} is no longer what was learned from: the classes of '{name}' were "
+                f"{', '.join(before)} and are {', '.join(now) or 'not there'}; put the pictures "
+                "back, or train a new run"
+            )
+
+
 def _short(value: Any) -> str:
     """A value for people: of several numbers the first."""
     if isinstance(value, tuple):
@@ -66,6 +78,9 @@ def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> 
             "use --pairing paired"
         )
     data.check()
+    if "label" in kind.needed(settings):
+        named = getattr(settings, "domains", None) or ""
+        data.check_classes([one for one in named.split("+") if one in data.label_sets])
 
 
 def _other_layout(kind: type[System], data: "Data") -> str:

@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dragoman import __version__
 from dragoman.checkpoint import write, write_text
+from dragoman.controls import Controls, changed, check_offered, offered
 from dragoman.data.credits import credits_of
 from dragoman.engine import find_device
 from dragoman.errors import DataError, DragomanError, SettingsError
@@ -26,9 +27,10 @@ from dragoman.settings import own_values
 from dragoman.system import Batch, System
 from dragoman.tiling import Tiler, steady_noise
 from dragoman.tiling.layout import mirrored_lines, padded
-from dragoman.tiling.passage import out_of_memory
+from dragoman.tiling.passage import out_of_memory, random_state
 from dragoman.translating.cutting import Cutting, cutting
 from dragoman.translating.kinds import Made, Picture, take, translate_taken
+from dragoman.translating.references import reference_pictures
 
 if TYPE_CHECKING:
     from dragoman.data import Data
@@ -46,12 +48,15 @@ class Translator:
 
     def __init__(self, system: System, config: dict[str, Any], device: str = "auto") -> None:
         self.system, self.config = system.eval().requires_grad_(False), config
-        self.source = read_domain(config["domains"].get(system.source))
-        self.target = read_domain(config["domains"].get(system.target or system.source))
-        self.number = 0  # of the answer that it gives
+        self._find_domains()
         self._alone = threading.Lock()
         self._draws: list[bool] = []  # whether `generate` takes numbers of PyTorch's generator
         self.to(device)
+
+    def _find_domains(self) -> None:
+        domains, system = self.config["domains"], self.system
+        self.source = read_domain(domains.get(system.source))
+        self.target = read_domain(domains.get(system.target or system.source))
 
     def to(self, device: str) -> Self:
         """Move to a device: auto, cpu, cuda or cuda:N; returns itself."""
@@ -137,13 +142,39 @@ class Translator:
                 + (f"{most} different answers" if most != 1 else "one answer")
                 + f" for a picture, counted from 0; there is no answer {number}"
             )
+        return self._going_by(replace(self.system.controls, answer=number))
+
+    def choosing(self, **chosen: Any) -> "Translator":
+        """Another translator with the same weights that makes what these controls say.
+
+        Which there are depends on the system: `to` is the domain to be made, for one that
+        translates both ways; pictures of a look that is wanted are files, arrays or tensors. What
+        is not named stays as it is. Raises SettingsError for unknown controls and values,
+        DataError for pictures that do not fit.
+        """
+        kind, name = self.system.Controls, self.config["system"]
+        check_offered(name, kind, chosen)
+        shown = {k: v for k, v in chosen.items() if offered(kind)[k] and v is not None}
+        other = self._going_by(
+            changed(self.system.controls, {k: v for k, v in chosen.items() if k not in shown})
+        )
+        if not shown:
+            return other
+        size = self.system.facts.size
+        brought = {k: reference_pictures(v, other.target, size) for k, v in shown.items()}
+        return other._going_by(replace(other.system.controls, **brought))
+
+    def _going_by(self, controls: Controls) -> "Translator":
         other = self.twin()
-        other.system.answer = other.number = number
+        other._draws = []  # what draws no noise may do so with other controls
+        other.system.choose(controls)
+        other._draws = []  # with a style that is shown it may draw nothing, or else begin to
+        other._find_domains()
         return other
 
     def _seed(self, seed: int) -> int:
         """The seed of the noise of this translator's answer."""
-        return (seed + APART * self.number) % (1 << 63)
+        return (seed + APART * self.system.controls.answer) % (1 << 63)
 
     def check(self, pictures: Tensor) -> None:
         """Raise DataError unless [B, C, H, W] is what the network reads, in [-1, 1]."""
@@ -235,7 +266,7 @@ class Translator:
         return None
 
     @torch.no_grad()
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         """The system's pictures for a batch, float32 on the CPU."""
         batch = {key: value.to(self.device) for key, value in batch.items()}
         return self.system.generate(batch, controls).float().cpu()
@@ -282,9 +313,9 @@ class Translator:
             yield
             return
         with self._alone, drawing(seed, self.device):
-            before = _random_state(self.device)
+            before = random_state(self.device)
             yield
-            self._draws[:] = [not torch.equal(before, _random_state(self.device))]
+            self._draws[:] = [not torch.equal(before, random_state(self.device))]
 
     def save(self, folder: str | Path) -> Path:
         """Write the translator as a folder in Hub layout and return its path."""
@@ -298,7 +329,13 @@ class Translator:
 
     def write_card(self, folder: Path, scores: dict[str, Any] | None) -> None:
         """Write the model card, with scores if there are any."""
-        card = model_card(self.config, scores, self.config["credits"], self.system.any_size)
+        card = model_card(
+            self.config,
+            scores,
+            self.config["credits"],
+            self.system.any_size,
+            bool(self.system.examples),
+        )
         write_text(folder / "README.md", card)
 
 
@@ -309,11 +346,6 @@ def drawing(seed: int, device: torch.device) -> Generator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _random_state(device: torch.device) -> Tensor:
-    own = torch.get_rng_state()
-    return torch.cat([own, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else own
 
 
 def pad(pictures: Tensor, stride: int, least: int) -> Tensor:

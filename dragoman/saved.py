@@ -51,6 +51,18 @@ def read_system(folder: str | Path) -> tuple[System, dict[str, Any]]:
     return system, config
 
 
+def kind_of(folder: str | Path) -> type[System]:
+    """The class of the system of a run, a saved translator or a Hub repository.
+
+    Raises FileError if it is missing, damaged or not a translator.
+    """
+    place = _find(folder) / "config.json"
+    try:
+        return find_system(str(read_json(place)["system"]))
+    except (*_WRONG, SettingsError) as error:
+        raise FileError(f"{place} does not describe a translator") from error
+
+
 def generating(system: System) -> dict[str, Tensor]:
     """The state of the networks that `generate` needs: the averaged ones, or all."""
     chosen = {id(network) for network in system.generates()}
@@ -132,7 +144,12 @@ def _facts(saved: dict[str, Any]) -> Facts:
         raise ValueError(f"pictures made {scale} times as large")
     labels, images = int(saved["labels"]), int(saved["images"])
     maps = tuple(str(key) for key in saved.get("maps", ()))
-    return Facts(channels, (height, width), labels, images, sets, scale, maps)
+    named = {str(name): tuple(classes) for name, classes in saved.get("classes", {}).items()}
+    for name, classes in named.items():
+        texts = all(isinstance(one, str) for one in classes)
+        if not texts or isinstance(saved["classes"][name], str) or len(classes) != sets.get(name):
+            raise ValueError(f"the classes of {name}")
+    return Facts(channels, (height, width), labels, images, sets, scale, maps, named)
 
 
 def _check_state(system: System, path: Path) -> None:

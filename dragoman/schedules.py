@@ -29,6 +29,11 @@ def halving(fraction: float) -> float:
     return step(fraction, at=(0.125, 0.25, 0.5, 0.75), factor=0.5)
 
 
+def tenths(fraction: float) -> float:
+    """Halved after every tenth, as in the reference code of UNIT and MUNIT."""
+    return step(fraction, at=tuple(part / 10 for part in range(1, 10)), factor=0.5)
+
+
 def linear_by_epoch(epoch: int, constant: int = 100, decay: int = 100, first: int = 1) -> float:
     """1 for `constant` epochs, then towards 0 over `decay` more, as the reference code of CycleGAN.
 
@@ -44,4 +49,5 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": cosine,
     "step": step,
     "halving": halving,
+    "tenths": tenths,
 }

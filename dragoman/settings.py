@@ -19,9 +19,14 @@ def knob(
     help: str = "",
     low: float | None = None,
     high: float | None = None,
+    pictures: bool = False,
 ) -> Any:
-    """Declare a setting: its default, what it does, and the closed range it must lie in."""
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+    """Declare a setting: its default, what it does, and the closed range it must lie in.
+
+    pictures: it is one or more pictures, which the command line names by their files.
+    """
+    told = {"help": help, "low": low, "high": high, "pictures": pictures}
+    return dataclasses.field(default=default, metadata=told)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +59,7 @@ def knobs(groups: Iterable[type]) -> dict[str, Knob]:
                 raise SettingsError(f"the knob '{field.name}' is declared twice")
             found[field.name] = Knob(
                 field.name,
-                hints[field.name],
+                str | None if field.metadata.get("pictures") else hints[field.name],
                 field.default,
                 field.metadata.get("help", ""),
                 field.metadata.get("low"),
@@ -217,15 +222,18 @@ def _empty_parser(declared: Mapping[str, Knob], program: str, about: str = "") -
     )
 
 
-def signature_parser(function: Callable[..., None], program: str) -> Any:
+def signature_parser(
+    function: Callable[..., None], program: str, further: Mapping[str, Knob] | None = None
+) -> Any:
     """A parser for a function: parameters without default are positional, the rest are flags.
 
     Help comes from the function's docstring, its "Args:" section in particular. A parameter
     `**settings: Group` stands for all knobs of that settings dataclass that have no parameter.
+    further: knobs besides, which are left out of what is parsed where they are not given.
     """
     about, _, rest = (inspect.getdoc(function) or "").partition("Args:")
     told = dict(re.findall(r"^\s*(\w+): (.*)$", rest, re.MULTILINE))
-    declared = _parameters(function, told)
+    declared = _parameters(function, told) | dict(further or {})
     parser = _empty_parser(declared, program, about.strip())
     for one in declared.values():
         if one.required and get_origin(one.type) is list:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from dragoman.controls import Controls
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial
 from dragoman.losses.distances import l1, l2
@@ -186,7 +187,7 @@ class SuperResolution(System):
                 group["lr"] = first
         return optimizer
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         made = 2 * self.enlarge(batch) - 1
         return made if self.training else made.clamp(-1, 1)
 

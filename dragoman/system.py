@@ -1,11 +1,14 @@
 """What a paper tells the engine: its networks, its losses, and who learns from which."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+
+from dragoman import controls as choices
 
 if TYPE_CHECKING:
     from dragoman.metrics import Metric
@@ -14,7 +17,12 @@ Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]  # weighted loss terms; their sum is what is minimised
 
 
-ADAM = {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # where a system has no such knobs
+ADAM = {
+    "lr": 2e-4,
+    "beta1": 0.5,
+    "beta2": 0.999,
+    "weight_decay": 0.0,
+}  # where a system has no such knobs
 
 
 class Progress(NamedTuple):
@@ -36,7 +44,8 @@ class Facts:
     channels: of each batch key that holds pictures, such as {"a": 3, "b": 1}.
     size: height and width, in pixels, of the training pictures that `generate` reads.
     labels: number of classes in batch["label"] (0: none). images: number of training pictures.
-    label_sets: number of classes by label set, in the order of batch["labels"].
+    label_sets: number of classes by label set, in the order of batch["labels"]. classes: their
+    names, likewise.
     scale: how many times larger the pictures to be made are (super-resolution).
     maps: the keys of `channels` that hold label maps, a channel for each class: 1 where it is,
     else -1.
@@ -49,19 +58,26 @@ class Facts:
     label_sets: dict[str, int] = field(default_factory=dict)
     scale: int = 1
     maps: tuple[str, ...] = ()
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Turn:
     """The given networks take one step down the given loss, every so many steps.
 
-    The loss is a method `<who learns>_loss(batch, shared) -> Terms` of the system; its name
-    without `_loss` names the turn in the journal.
+    at: which of every so many steps they are, by default the first. The loss is a method
+    `<who learns>_loss(batch, shared) -> Terms` of the system; its name without `_loss` names the
+    turn in the journal.
     """
 
     loss: Callable[[Batch, Any], Terms]
     networks: Iterable[nn.Module]
     every: int = 1
+    at: tuple[int, ...] = (0,)
+
+    def due(self, step: int) -> bool:
+        """True if it is to be taken at that step of its stage."""
+        return step % self.every in self.at
 
     @property
     def name(self) -> str:
@@ -85,20 +101,24 @@ class System(nn.Module):
     """One paper. Knows nothing of devices, precision, processes, files or logs."""
 
     Settings: ClassVar[type]  # a frozen dataclass of knobs
+    Controls: ClassVar[type[choices.Controls]] = (
+        choices.Controls
+    )  # what one may choose of each picture
     defaults: ClassVar[dict[str, Any]] = {}  # settings of the run that the paper fixes otherwise
     needs: ClassVar[tuple[str, ...]] = ("a", "b")  # batch keys without which it cannot train
     pairs: ClassVar[bool] = True  # whether a and b of a batch must belong together
-    source: ClassVar[str] = "a"  # the batch key that `generate` reads
-    target: ClassVar[str | None] = "b"  # the batch key that `generate` should reproduce, if any
+    source: str = "a"  # the batch key that `generate` reads
+    target: str | None = "b"  # the batch key that `generate` should reproduce, if any
     best_by: ClassVar[str | None] = None  # the measure, low is good, that chooses its checkpoint
     remedies: ClassVar[dict[str, str]] = {}  # by batch key: what to type where data lacks it
     any_size: ClassVar[bool] = True  # whether `generate` takes pictures of other sizes than Facts
+    examples: int = 0  # pictures of the wanted domain that it must be shown, as `reference`
     context: ClassVar[int | None] = None  # px around a tile that matter, if less than all it sees
-    answer: int = 0  # which of its `answers` it gives where `generate` is not told
 
     def __init__(self, settings: Any, facts: Facts) -> None:
         super().__init__()
         self.settings, self.facts = settings, facts
+        self.controls = self.Controls()  # what `generate` goes by where it is told nothing else
 
     @classmethod
     def needed(cls, settings: Any) -> tuple[str, ...]:
@@ -112,17 +132,41 @@ class System(nn.Module):
         """Divide a budget of `steps` into stages of training."""
         raise NotImplementedError
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: choices.Controls | None = None) -> Tensor:
         """What a user calls: the pictures made for a batch, [B, C, H, W] in [-1, 1].
 
-        controls: {"answer": n} asks for answer number n of the `answers` it can give. Noise comes
-        from torch's default generator, which callers seed anew for each answer.
+        controls: what is chosen for them, else what `choose` was told. Noise comes from torch's
+        default generator, which callers seed anew for each answer.
         """
         raise NotImplementedError
 
-    def chosen(self, controls: dict[str, Any] | None) -> int:
-        """The number of the answer that `generate` is to give."""
-        return int((controls or {}).get("answer", self.answer))
+    def choose(self, controls: choices.Controls) -> None:
+        """Let `generate` go by these; raises SettingsError for what it cannot do.
+
+        Whatever it then reads and reproduces are `source` and `target`.
+        """
+        self.controls = controls
+
+    def check_chosen(self) -> None:
+        """Raise SettingsError if `generate` needs a choice that has not been made."""
+
+    @contextmanager
+    def choosing(self, controls: choices.Controls) -> Generator[Self]:
+        """Let `generate` go by these for a while."""
+        before = self.controls
+        self.choose(controls)
+        try:
+            yield self
+        finally:
+            self.choose(before)
+
+    def directions(self) -> dict[str, choices.Controls]:
+        """By name, the controls of each direction in which it is judged, the usual one first."""
+        return {f"{self.source} to {self.target}": self.controls}
+
+    def domains(self) -> dict[str, tuple[str, ...]]:
+        """The label sets among whose classes it translates, and their classes; {}: it does not."""
+        return {}
 
     def given(self, batch: Batch) -> Tensor:
         """What `generate` goes by, as pictures of the source domain to be shown."""
@@ -151,15 +195,18 @@ class System(nn.Module):
     def optimizer(self, network: nn.Module) -> Optimizer:
         """The optimizer of one network; asked for afresh at each stage.
 
-        Adam with the settings `lr`, `beta1` and `beta2`, where there are such knobs, else 2e-4, 0.5
-        and 0.999; for `self.discriminator` with `lr_discriminator`, if there is one and it is set.
+        Adam with the settings `lr`, `beta1`, `beta2` and `weight_decay`, where there are such
+        knobs, else 2e-4, 0.5, 0.999 and 0; for networks whose names begin with `discriminator`
+        with `lr_discriminator`, if there is such a knob and it is set.
         """
         known = {name: getattr(self.settings, name, value) for name, value in ADAM.items()}
         own = getattr(self.settings, "lr_discriminator", None)
-        if own is not None and network is getattr(self, "discriminator", None):
+        judges = [n for name, n in self.named_children() if name.startswith("discriminator")]
+        if own is not None and any(network is judge for judge in judges):
             known["lr"] = own
-        betas = (known["beta1"], known["beta2"])
-        return Adam(network.parameters(), lr=known["lr"], betas=betas, fused=True)
+        betas, decay = (known["beta1"], known["beta2"]), known["weight_decay"]
+        parameters = network.parameters()
+        return Adam(parameters, lr=known["lr"], betas=betas, weight_decay=decay, fused=True)
 
     def averaged(self) -> list[nn.Module]:
         """Networks of which a moving average may be kept: `self.generator`, if it has one."""

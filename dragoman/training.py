@@ -17,7 +17,7 @@ from dragoman.data.credits import credits_of
 from dragoman.data.settings import DataSettings
 from dragoman.engine import Engine, EngineSettings, NotFinite, find_device
 from dragoman.errors import DataError, FileError, SettingsError, TrainingError
-from dragoman.evaluation import evaluate, has_truth, validate
+from dragoman.evaluation import can_evaluate, evaluate, validate
 from dragoman.interruption import Interrupted, listening, resume_command
 from dragoman.journal import Journal
 from dragoman.matching import check_fits, check_same, check_shapes
@@ -26,6 +26,7 @@ from dragoman.report.machine import machine
 from dragoman.report.report import write_report
 from dragoman.report.samples import save_samples
 from dragoman.run import Run, RunSettings, read_json
+from dragoman.sampling import sampled
 from dragoman.settings import build, parse, read_yaml
 from dragoman.system import System
 from dragoman.systems import SYSTEMS, find_system
@@ -306,17 +307,8 @@ class Trainer:
         chosen = [i * count // SAMPLES for i in range(SAMPLES)] if count > SAMPLES else range(count)
         batch = self.engine.to_device(self.data.rows(split, chosen))
         with self.engine.generating(self.how.seed) as system, self.engine.precision():
-            made = system.generate(batch).float().cpu()
-            given = system.given(batch).cpu() if system.source in batch else None
-        source, target = system.source, system.target or system.source
-        save_samples(
-            self.run.folder,
-            step,
-            None if given is None else self.data.show(source, given),
-            self.data.show(target, made.clamp(-1, 1)),
-            self.data.show(target, batch[target].cpu()) if system.target in batch else None,
-            split=split,
-        )
+            columns = sampled(system, self.data, batch, self.data.partners(split), split)
+        save_samples(self.run.folder, step, *columns, split=split)
 
     def _checkpoint(self, step: int, judge: bool) -> None:
         """Save everything; if it is the best so far, or nothing is judged, save the translator."""
@@ -355,9 +347,10 @@ class Trainer:
         """Note the step if it is the best of its stage by the first measure that it has.
 
         Stages have aims of their own: what a later one makes is not held against an earlier one's.
+        What learns without pairs must not be chosen by them: there the last step counts.
         """
         stage = self.engine.stages[self.engine.stage].name
-        if not scores:
+        if not scores or not self.system.pairs:
             self.best = {"step": step, "stage": stage}
             return True
         choices = (self.system.best_by, "nearest_l1", "lpips", "l1")
@@ -394,6 +387,9 @@ class Trainer:
             },
         }
         self.run.write_json("run.json", facts)
-        if has_truth(self.system, self.data, "test"):
-            evaluate(self.run.folder, data=self.data, device=self.how.device)
+        if can_evaluate(self.system, self.data, "test"):
+            try:
+                evaluate(self.run.folder, data=self.data, device=self.how.device)
+            except DataError as error:  # what was learned is there all the same
+                self._say(f"no scores: {error}")
         write_report(self.run.folder)

@@ -8,6 +8,7 @@ run had learned; --beside what other runs on the same data make of the same pict
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def made_of(translator: Translator, batch: Batch, number: int) -> Tensor:
     """Answer `number` of a translator for a batch, by a seed of its own."""
     with torch.random.fork_rng():
         torch.manual_seed(number)
-        return translator.generate(batch, {"answer": number})
+        return translator.generate(batch, replace(translator.system.controls, answer=number))
 
 
 def columns(

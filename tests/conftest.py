@@ -65,6 +65,17 @@ def tiny_run(tiny, tmp_path_factory):
     return dragoman.train("pix2pix", folder=folder, steps=4, checkpoint_every=2, **tiny)
 
 
+@pytest.fixture(scope="session")
+def funit_run(tmp_path_factory):
+    """A finished run of two steps of FUNIT that has not seen red; tests must not change it."""
+    from coloured import KNOBS, lay_out
+
+    import dragoman
+
+    folder = tmp_path_factory.mktemp("funit")
+    return dragoman.train("funit", folder=folder / "run", data=lay_out(folder / "data"), **KNOBS)
+
+
 @pytest.fixture
 def unmoved(monkeypatch):
     """Let perceptual terms see pictures where they are, so that they can be worked out again."""

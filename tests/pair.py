@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from dragoman.controls import Controls
 from dragoman.engine import Engine, EngineSettings
 from dragoman.settings import build
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
@@ -66,7 +67,7 @@ class Pair(System):
     def both_loss(self, batch: Batch, shared: Tensor) -> Terms:
         return {"sum": 3 * self.one.value + 4 * self.two.value}
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         return self.one.value * batch["a"]
 
     def averaged(self) -> list[nn.Module]:

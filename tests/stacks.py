@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dragoman.controls import Controls
 from dragoman.networks.blocks import NearestConvolution
 from dragoman.system import Batch, Facts, System
 
@@ -23,7 +24,7 @@ class Wrapped(System):
         self.network, self._stride = network, stride
         self.eval().requires_grad_(False)
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         return self.network(batch["a"])
 
     @property

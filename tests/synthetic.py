@@ -1,6 +1,7 @@
 """Small data made in memory, for tests of systems and engine that need no pictures."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,14 +13,23 @@ from dragoman.system import Facts
 from dragoman.systems import find_system
 
 KEYS = ("a", "b", "image", "low", "high")  # of pictures; high is twice as large as the others
-FACTS = Facts(channels=dict.fromkeys(KEYS, 3), size=(32, 32), labels=3, images=64)
-LARGER = Facts(channels=dict.fromkeys(KEYS, 3), size=(32, 32), labels=3, images=64, scale=2)
+CLASSES = {"label": ("red", "green", "blue"), "tone": ("dark", "light")}
+FACTS = Facts(
+    channels=dict.fromkeys(KEYS, 3),
+    size=(32, 32),
+    labels=3,
+    images=64,
+    label_sets={name: len(classes) for name, classes in CLASSES.items()},
+    classes=CLASSES,
+)
+LARGER = replace(FACTS, scale=2)
 # Knobs that a system may lack, small enough for tests.
 SMALL = {
     "width": 4,
     "discriminator_width": 4,
     "patch": 16,
     "hidden": 8,
+    "n_critic": 2,
 }
 
 
@@ -30,12 +40,20 @@ def make(name: str, seed: int = 0, facts: Facts | None = None, **over: Any) -> A
     return kind(build(kind.Settings, SMALL | over), facts or facts_of(name))
 
 
+def shown(system: Any, number: int = 0) -> Any:
+    """The system, shown examples of what it shall make, if it must be."""
+    if system.examples:
+        examples = picture_batch(number)["reference"][0]
+        system.choose(replace(system.controls, reference=examples))
+    return system
+
+
 def facts_of(name: str) -> Facts:
     """Facts of the synthetic data as that system sees them."""
     return LARGER if "high" in find_system(name).needs else FACTS
 
 
-def batches(start: int = 0, batch: int = 4, **overrides: int) -> Iterator[dict[str, Tensor]]:
+def batches(start: int = 0, batch: int = 4, **overrides: Any) -> Iterator[dict[str, Tensor]]:
     """Endless batches; batch number n is the same in every iterator."""
     number = start
     while True:
@@ -57,4 +75,9 @@ def picture_batch(number: int, batch: int = 4, size: int = 32) -> dict[str, Tens
         "instance": (regions[:, None] + 100 * regions).expand(batch, -1, -1),
         "mask": torch.zeros(batch, 1, size, size).index_fill(3, torch.arange(size // 2), 1.0),
     }
-    return {**pictures, **numbers, "index": index, "label": index % 3}
+    labels = {"label": index % 3, "labels": torch.stack([index % 3, index // 3 % 2], 1)}
+    examples = {
+        "reference": torch.rand(batch, 2, 3, size, size, generator=generator) * 2 - 1,
+        "reference_label": (index // 2 + number) % 3,
+    }
+    return {**pictures, **numbers, **labels, **examples, "index": index}

@@ -28,6 +28,9 @@ class Pairs:
     def partners(self, split):
         return self.paired
 
+    def count(self, split, key):
+        return self.counts[split]
+
     def split(self, name, batch=32):
         starts = range(0, self.counts[name], batch)
         return (self.rows(name, range(n, min(n + batch, self.counts[name]))) for n in starts)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from synthetic import batches, make, picture_batch
 
+from dragoman.controls import Controls
 from dragoman.engine import Engine, EngineSettings
 from dragoman.errors import SettingsError
 from dragoman.losses import nearest
@@ -85,7 +86,7 @@ def test_heads_differ_from_the_start_and_generate_gives_the_one_asked_for():
         made = system.made(batch)
         assert made.shape == (4, 3, 3, 32, 32)
         for number in range(3):
-            assert torch.equal(system.generate(batch, {"answer": number}), made[:, number])
+            assert torch.equal(system.generate(batch, Controls(answer=number)), made[:, number])
         assert torch.equal(system.generate(batch), made[:, 0])
     assert system.answers == 3
     assert not torch.equal(made[:, 0], made[:, 1])
@@ -160,4 +161,4 @@ def test_every_generator_has_heads(generator):
     for _ in Engine(system, HOW, 2, lambda *told: heard.append(told[2])).run(batches):
         pass
     assert all(set(terms) == {"nearest", "mean"} for terms in heard)
-    assert system.eval().generate(picture_batch(0), {"answer": 1}).shape == (4, 3, 32, 32)
+    assert system.eval().generate(picture_batch(0), Controls(answer=1)).shape == (4, 3, 32, 32)

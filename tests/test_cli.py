@@ -25,6 +25,7 @@ NEEDED = {
     "interpolate": ["runs", "--alpha", "--out", "--table", "--alphas", "--split", "--device"],
     "report": ["run"],
     "translate": ["run", "source", "out", "--seed", "--device", "--tile", "--again"],
+    "styles": ["run", "source", "out", "--count", "--frames", "--seed", "--device"],
     "datasets": [],
     "systems": [],
     "preview": ["data", "--out", "--rows", "--size"],

@@ -8,6 +8,7 @@ import torch
 from synthetic import batches, make, picture_batch
 from torch.nn import functional
 
+from dragoman.controls import Controls
 from dragoman.convert import crn
 from dragoman.engine import Engine, EngineSettings
 from dragoman.errors import FileError, SettingsError
@@ -168,7 +169,7 @@ def test_generate_gives_the_answer_asked_for_within_the_range():
         raw = system.generator((batch["a"] + 1) / 2)
         assert raw.abs().max() > 1
         for number in range(3):  # red of all answers comes first, then green, then blue
-            made = system.generate(batch, {"answer": number})
+            made = system.generate(batch, Controls(answer=number))
             assert torch.equal(made, raw[:, number::3].clamp(-1, 1))
     assert system.answers == 3
 

@@ -1,4 +1,4 @@
-"""Every command that docs/data.md shows works on files that lie as the page says."""
+"""Every command that the pages about data show works on files that lie as they say."""
 
 import csv
 import re
@@ -16,7 +16,9 @@ from dragoman.data import DataSettings, open_data
 from dragoman.settings import build
 from dragoman.training import settle_settings
 
-PAGE = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = [DOCS / "data.md", DOCS / "embedded_data.md"]
+PAGE = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("dragoman")]
 COUNT = 12
@@ -57,7 +59,7 @@ def write_one(folder: Path, number: int) -> None:
     split = {3: "val", 7: "test"}.get(number, "train")
     name = f"{number}.png"
     for place in ("horses", "zebras", "landcover"):
-        save(folder / place / name, number, seed=len(place))
+        save(folder / place / name, number, seed=sum(place.encode()))
     for place in ("red", "nir", "radar"):
         save(folder / place / name, number, 1)
     save(folder / "drawings" / name, number, 1)
@@ -65,7 +67,7 @@ def write_one(folder: Path, number: int) -> None:
     for key in "AB":
         save(folder / "set" / f"{split}{key}" / name, number)
     save(folder / "ab" / split / name, number)
-    save(folder / "animals" / ("cat", "dog")[number % 2] / name, number)
+    save(folder / "animals" / ("cat", "dog", "owl")[number % 3] / name, number)
     save(folder / "imagefolder" / "train" / ("cat", "dog")[number % 2] / name, number)
     save(folder / "faces" / f"{number:03}.jpg", number)
     labels = (np.arange(1024).reshape(32, 32) % 35).astype(np.uint8)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dragoman import cli, evaluation
+from dragoman.controls import Controls
 from dragoman.data import DataSettings, open_data
 from dragoman.data.catalogue import EARTH, Domain
 from dragoman.errors import DataError, FileError
@@ -66,7 +67,7 @@ def test_each_answer_has_noise_of_its_own_and_its_number():
         asked.append(controls)
         return torch.rand(2)
 
-    system = SimpleNamespace(given=lambda batch: torch.rand(2))
+    system = SimpleNamespace(given=lambda batch: torch.rand(2), controls=Controls())
     seeded = Seeded(SimpleNamespace(generate=generate, system=system, device="cpu"))  # ty: ignore
     first = seeded.generate({})
     answers = [seeded.answer({}, number) for number in (0, 1, 2)]
@@ -75,7 +76,7 @@ def test_each_answer_has_noise_of_its_own_and_its_number():
     assert not torch.equal(answers[1], first)
     assert torch.equal(answers[1], seeded.answer({}, 1))
     assert torch.equal(seeded.given({}), first), "what a mask was drawn with is drawn again"
-    assert asked[:3] == [None, {"answer": 0}, {"answer": 1}]
+    assert asked[:3] == [None, Controls(0), Controls(1)]
     assert not torch.equal(seeded.generate({}), first)
 
 
@@ -162,7 +163,7 @@ def test_a_stage_that_is_not_there_is_refused(run, name):
 
 
 def domains(**named: Domain) -> Any:
-    return SimpleNamespace(domains=named)
+    return SimpleNamespace(domains=named, partners=lambda split: True)
 
 
 def test_land_cover_is_judged_where_the_target_has_its_colours():
@@ -201,7 +202,7 @@ def test_validation_of_enlargements_and_of_single_pictures(source, target, scale
 
     facts = Facts({source: 3, target: 3}, (16, 16), scale=scale)
     system = System(None, facts)
-    system.source, system.target, system.generate = source, target, generate  # ty: ignore
+    system.source, system.target, system.generate = source, target, generate
     data: Any = SimpleNamespace(
         domains=dict.fromkeys((source, target)),
         counts={"val": 5},
@@ -218,7 +219,8 @@ def test_validation_of_several_answers_takes_the_nearest(monkeypatch):
     near, far, true = torch.full((4, 1, 8, 8), 0.5), -torch.ones(4, 1, 8, 8), torch.ones(4, 1, 8, 8)
     system = System(None, Facts({"a": 1, "b": 1}, (8, 8)))
     monkeypatch.setattr(System, "answers", 2)
-    system.generate = lambda batch, controls=None: [far, near][system.chosen(controls)]
+    answers = [far, near]
+    system.generate = lambda batch, controls=None: answers[(controls or system.controls).answer]
     data: Any = SimpleNamespace(
         domains=dict.fromkeys("ab"),
         counts={"val": 4},
@@ -235,4 +237,4 @@ def test_answers_are_at_most_six(run, monkeypatch):
     data = domains(a=EARTH.domains["relief"], b=EARTH.domains["relief"])
     for answers, judged in ((1, 1), (3, 3), (9, 6), (None, 6)):
         monkeypatch.setattr(type(translator.system), "answers", answers)
-        assert evaluation._judged(translator, data, {}).answers == judged
+        assert evaluation._judged(translator, data, {}, True).answers == judged

@@ -8,7 +8,7 @@ from pathlib import Path
 import golden_checks
 import pytest
 import torch
-from golden_checks import losses, networks, perceptual, training
+from golden_checks import cyclegan, losses, networks, perceptual, training
 from golden_checks.fixture import Fixture, Unsupported
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +24,7 @@ CHECKS: dict[tuple[str, str], Callable[[Fixture], None]] = {  # by family and of
     ("junyanz", "ImagePool"): losses.check_image_pool,
     ("junyanz", "get_scheduler"): losses.check_schedule,
     ("junyanz", "Pix2PixModel"): training.check_pix2pix,
-    ("junyanz", "CycleGANModel"): training.check_cyclegan_parts,
+    ("junyanz", "CycleGANModel"): cyclegan.check_cyclegan,
     (
         "biggan",
         "loss_hinge_dis, loss_hinge_gen, loss_dcgan_dis, loss_dcgan_gen",

@@ -26,6 +26,9 @@ class Memory:
     def partners(self, split):
         return True
 
+    def count(self, split, key):
+        return self.counts[split]
+
     def split(self, name, batch=4):
         starts = range(0, self.counts[name], batch)
         return (self.rows(name, range(n, min(n + batch, self.counts[name]))) for n in starts)

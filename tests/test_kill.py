@@ -11,10 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dragoman import checkpoint
+from dragoman.data.settings import DataSettings
+from dragoman.engine import EngineSettings
+from dragoman.systems import find_system
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -186,6 +191,42 @@ def test_killed_while_it_writes_it_ends_as_the_uninterrupted_run(start, whole, k
     assert_same_run(whole[0], tmp_path / "run")
     rest = [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()]
     assert all(re.fullmatch(r"step_\d{8}\.safetensors", name) for name in rest), rest
+
+
+def labelled(folder: Path) -> str:
+    """Pictures of two classes in a folder each."""
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        for value, name in ((60, "dim"), (190, "light")):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = np.random.default_rng([value, number]).normal(value, 20, (32, 32, 3))
+                picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+                picture.save(folder / split / name / f"{split}{number}.png")
+    return str(folder)
+
+
+# Histories of fakes, moving averages and weights that decay: what pix2pix has not.
+STATEFUL = {
+    "cyclegan": {"history": 3, "lambda_identity": 0},
+    "starganv2": {"hidden": 8, "latent": 4, "style": 4, "max_width": 8, "size": 32},
+}
+
+
+@pytest.mark.parametrize("system", STATEFUL)
+def test_systems_with_more_state_end_as_if_never_killed(start, tiny, tmp_path, system):
+    own = find_system(system).Settings.__dataclass_fields__
+    known = {**DataSettings.__dataclass_fields__, **EngineSettings.__dataclass_fields__, **own}
+    values = {key: value for key, value in tiny.items() if key in (*known, "live")}
+    values |= {**STATEFUL[system], "steps": 6, "batch": 2, "checkpoint_every": 2, "average": 0.9}
+    if system == "starganv2":
+        values["data"] = labelled(tmp_path / "data")
+    begin = ["train", system, *flags(values), "--folder"]
+    assert start([*begin, str(tmp_path / "whole")]) == 0
+    pieces = str(tmp_path / "pieces")
+    assert start([*begin, pieces], "written", 8) == -signal.SIGKILL
+    assert (tmp_path / "pieces" / "checkpoints").exists(), "it was killed too early to matter"
+    assert start(["resume", pieces]) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "pieces")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -67,7 +67,7 @@ def test_label_rows_with_a_fault(tmp_path):
     assert [line.removeprefix(f"{path} ") for line in table.problems] == [
         "line 6: 'file' must name a picture, and each class be one text",
         "line 7: has 1 cells instead of 2; put cells that hold a comma in quotes",
-        "line 3: '00' is named a second time; remove one of the rows",
+        "line 3: '00' is 'y' in 'kind' here, but 'x' on line 2; keep the row that is right",
         f"line 5: '99' is no picture of {tmp_path}; mend the path",
         "line 4: '01' has another suffix than the picture of this name",
     ]

@@ -315,7 +315,7 @@ def test_shared_blocks_learn_from_both_domains():
 
 
 def test_more_blocks_cannot_be_shared_than_there_are():
-    with pytest.raises(SettingsError, match="share 5 of 4 residual blocks; use --shared 4 or less"):
+    with pytest.raises(SettingsError, match="share 5 of 4 residual blocks; share 4 or less"):
         UNITGenerator((3, 3), shared=5)
     with pytest.raises(SettingsError, match="unknown domain 'c'; known: a, b"):
         UNITGenerator((3, 3), 2, 1, 1).encode(torch.zeros(1, 3, 8, 8), "c")  # ty: ignore

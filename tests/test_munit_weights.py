@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from synthetic import make
 from test_munit_networks import shuffled
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +19,7 @@ from dragoman.networks import vgg
 from dragoman.networks.munit import Autoencoder, Judges, LayerNorm
 from dragoman.networks.unit import Variational
 from dragoman.networks.vgg import VGG
+from dragoman.system import Facts, Progress
 
 MANNERS: list[tuple[Any, Any]] = [
     ("relu", "reflect"),
@@ -87,7 +89,7 @@ def test_official_generators_of_unit_are_read(sizes, activation, padding):
     made = convert.variational(states[0], activation, padding)
     x = torch.randn(2, sizes[0], 26, 19)
     assert torch.equal(made(x), network(x))
-    both = convert.unit(states[0], states[1], activation, padding)
+    both = convert.unit_generator(states[0], states[1], activation, padding)
     assert torch.equal(both(x, "a", "a"), network(x))
     assert torch.equal(both(x, "a", "b"), other.decoder(network.encoder(x)))
 
@@ -159,9 +161,9 @@ def test_domains_of_two_networks_are_refused():
     )
     with pytest.raises(
         FileError,
-        match="width 2, depth 1 and 2 blocks, domain b width 4, depth 1 and 3 blocks; give both",
+        match="one UNIT: domain a has width 2, blocks 2, domain b width 4, blocks 3; give both",
     ):
-        convert.unit(first, second)
+        convert.unit_generator(first, second)
 
 
 def test_a_norm_at_odds_with_the_weights_is_refused():
@@ -171,6 +173,65 @@ def test_a_norm_at_odds_with_the_weights_is_refused():
         convert.discriminator(layered, "instance")
     with pytest.raises(FileError, match=r"with no norm .* norm=batch; leave norm out"):
         convert.discriminator(plain, "batch")
+
+
+# Whole systems
+
+
+def states_of(system: Any, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The official states of a system's generators and discriminators, by domain."""
+    made, judges = {}, {}
+    for domain in "ab":
+        if kind == "unit":
+            network = getattr(system.generator, domain)
+            layers = convert.variational_layers(network)
+        else:
+            network = system.of(domain)
+            layers = convert.autoencoder_layers(network)
+        judge = system.judge(domain)
+        made[domain] = official(network, layers)
+        judges[domain] = official(judge, convert.discriminator_layers(judge))
+    return made, judges
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@pytest.mark.parametrize(
+    ("kind", "knobs"),
+    [
+        ("unit", {"share_weights": False, "depth": 1, "blocks": 2}),
+        ("munit", {"style": 3, "style_depth": 2, "mapping_width": 5, "mapping_layers": 2}),
+        ("munit", {"style": 3, "mapping_layers": 1, "mapping_width": 1, "depth": 3}),
+    ],
+)
+def test_systems_of_official_states_have_their_settings_and_pictures(kind, knobs, norm):
+    facts = Facts({"a": 3, "b": 1}, (32, 32))
+    knobs = {"scales": 1, "discriminator_layers": 3, "discriminator_norm": norm, **knobs}
+    system = shuffled(make(kind, facts=facts, activation="leaky_relu", padding="zero", **knobs))
+    convert_it = {"unit": convert.unit, "munit": convert.munit}[kind]
+    manner: Any = {"activation": "leaky_relu", "padding": "zero"}
+    made = convert_it(*states_of(system, kind), facts, **manner)
+    assert made.settings == system.settings
+    batch = {"a": torch.rand(2, 3, 32, 32), "b": torch.rand(2, 1, 32, 32)}
+    for call in ("generator_loss", "discriminator_loss"):
+        terms = []
+        for one in (system, made):
+            torch.manual_seed(0)
+            terms.append(getattr(one, call)(batch, one.share(batch, Progress(0, 1))))
+        assert terms[0] == terms[1]
+
+
+def test_systems_for_other_data_or_of_two_models_are_refused():
+    facts = Facts({"a": 3, "b": 1}, (32, 32))
+    first, second = (make("munit", facts=facts, blocks=1, style=n) for n in (3, 4))
+    states, judges = states_of(first, "munit")
+    with pytest.raises(FileError, match="of 3 and 1 channels, judged by 3 and 1; the data has 1"):
+        convert.munit(states, judges, Facts({"a": 1, "b": 1}, (32, 32)))
+    mixed = {"a": states["a"], "b": states_of(second, "munit")[0]["b"]}
+    with pytest.raises(FileError, match="one MUNIT: domain a has style 3, domain b style 4; give"):
+        convert.munit(mixed, judges, facts)
+    swapped = {"a": judges["b"], "b": judges["a"]}
+    with pytest.raises(FileError, match="judged by 1 and 3"):
+        convert.munit(states, swapped, facts)
 
 
 # The perceptual distance

@@ -52,6 +52,14 @@ def test_grey_and_smaller_pictures_fit_in():
     np.testing.assert_array_equal(tile[..., 2], low[0, ..., 0].repeat(3, 0).repeat(3, 1))
 
 
+def test_wide_pictures_keep_their_aspect():
+    picture = sheet({"one": flat(2, 8, 8, 3), "six": flat(2, 8, 48, 9)}, scale=1, captions=False)
+    assert picture.size == (8 + 48 + 3 * GAP, 2 * 8 + 3 * GAP)
+    row = np.array(picture)[GAP, :, 0]
+    assert row[GAP : GAP + 8].tolist() == [3] * 8
+    assert row[2 * GAP + 8 : 2 * GAP + 56].tolist() == [9] * 48
+
+
 @pytest.mark.parametrize(
     ("columns", "words"),
     [

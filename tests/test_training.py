@@ -36,7 +36,7 @@ def train(tiny, tmp_path):
 @pytest.fixture
 def bare(monkeypatch):
     """Leave scores and report out, which these tests do not look at."""
-    monkeypatch.setattr(training, "has_truth", lambda *_: False)
+    monkeypatch.setattr(training, "can_evaluate", lambda *_: False)
     monkeypatch.setattr(training, "write_report", lambda *_: None)
     monkeypatch.setattr(training, "validate", lambda *_: {})
 
@@ -310,7 +310,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(train, bare, monkeypatc
         with pytest.raises(FileError, match=r"No space left on device.*free some space"):
             train(steps=6, checkpoint_every=2, log_every=2)
     monkeypatch.undo()
-    monkeypatch.setattr(training, "has_truth", lambda *_: False)
+    monkeypatch.setattr(training, "can_evaluate", lambda *_: False)
     monkeypatch.setattr(training, "validate", lambda *_: {})
     run = Run(tmp_path / "run")
     assert steps(run) == [2]

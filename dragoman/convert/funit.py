@@ -1,6 +1,7 @@
 """Official FUNIT weights (github.com/NVlabs/FUNIT)."""
 
 import re
+from typing import Any
 
 from dragoman.convert.junyanz import without_stale_statistics
 from dragoman.convert.renaming import State, load, weight
@@ -8,6 +9,8 @@ from dragoman.errors import FileError
 from dragoman.networks.funit import ClassPatchDiscriminator, FewShotGenerator, Residual
 from dragoman.networks.munit import Activation
 from dragoman.networks.resnet import Padding
+from dragoman.system import Facts
+from dragoman.systems.funit import FUNIT, FUNITSettings
 
 CLASS, CONTENT, DECODER = "enc_class_model.model", "enc_content.model", "dec.model"
 
@@ -87,6 +90,42 @@ def discriminator_layers(network: ClassPatchDiscriminator) -> dict[str, str]:
         layers |= {f"blocks.{index}.conv{n}": f"{official}.conv_{n - 1}.conv" for n in (1, 2)}
         layers[f"blocks.{index}.shortcut"] = f"{official}.conv_s.conv"
     return layers
+
+
+def funit(
+    generator_state: State, discriminator_state: State, facts: Facts, **settings: Any
+) -> FUNIT:
+    """Make a FUNIT system of an official `FewShotGen` and `GPPatchMcResDis`, ready to train on.
+
+    What the weights tell is read from them; further settings are those of `FUNITSettings`. Raises
+    FileError if the networks do not belong to such data.
+    """
+    made, judge = generator(generator_state), discriminator(discriminator_state)
+    linear = made.mapping.layers[0].get_parameter("weight")
+    read: dict[str, Any] = {
+        "width": made.content.first.conv.out_channels,
+        "depth": len(made.content.down),
+        "blocks": len(made.decoder.blocks),
+        "class_depth": len(made.class_encoder.down),
+        "latent": linear.shape[1],
+        "mapping_width": linear.shape[0],
+        "mapping_layers": len(made.mapping.layers),
+        "discriminator_width": judge.first.out_channels,
+        "discriminator_depth": len(judge.blocks) // 2,
+        "max_width": judge.last.in_channels,
+    }
+    system = FUNIT(FUNITSettings(**(read | settings)), facts)
+    found, wanted = (
+        (g.content.first.conv.in_channels, d.last.out_channels)
+        for g, d in ((made, judge), (system.generator, system.discriminator))
+    )
+    if found != wanted:
+        raise FileError(
+            "these networks are for {} channels and {} classes, but this data has ".format(*found)
+            + "{} and {}; name its label set in domains".format(*wanted)
+        )
+    system.generator, system.discriminator = made, judge
+    return system
 
 
 def _count(state: State, pattern: str) -> int:

@@ -13,6 +13,7 @@ from dragoman.networks.patch import PatchDiscriminator, PixelDiscriminator
 from dragoman.networks.resnet import Padding, Residual, ResNetGenerator
 from dragoman.networks.unet import UNet
 from dragoman.system import Facts
+from dragoman.systems.cyclegan import CycleGAN, CycleGANSettings
 from dragoman.systems.pix2pix import Pix2Pix, Pix2PixSettings
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -173,6 +174,44 @@ def pix2pix(
     }
     system = Pix2Pix(Pix2PixSettings(**(read | settings)), facts)
     system.generator, system.discriminator = made, judge
+    return system
+
+
+def cyclegan(
+    generator_states: dict[str, State],
+    discriminator_states: dict[str, State],
+    facts: Facts,
+    **settings: Any,
+) -> CycleGAN:
+    """Make a CycleGAN system of an official model's netG_A, netG_B, netD_A and netD_B.
+
+    The states by "A" and "B". Officially G_A makes pictures of b and D_A judges them. What the
+    weights tell is read from them; further settings are those of `CycleGANSettings`. Raises
+    FileError if the channels are not those of the data, or the networks do not belong together.
+    """
+    drop = settings.get("dropout", 0.0)
+    made = {name: generator(generator_states[name], drop) for name in "AB"}
+    judges = {name: discriminator(discriminator_states[name]) for name in "AB"}
+    a, b = facts.channels["a"], facts.channels["b"]
+    sees = [judges[name].layers[0].get_parameter("conv.weight").shape[1] for name in "AB"]
+    found = (*_channels(made["A"]), *_channels(made["B"]), *sees)
+    if found != (a, b, b, a, b, a):
+        raise FileError(
+            f"these networks are for {found[0]} to {found[1]} and {found[2]} to {found[3]} "
+            f"channels, judged by {sees[0]} and {sees[1]}; the data has {a} and {b}"
+        )
+    if _settings(made["A"]) != _settings(made["B"]):
+        raise FileError(
+            "netG_A and netG_B are of different kinds, but CycleGAN has two of one kind; take both "
+            "from one run"
+        )
+    read: dict[str, Any] = _settings(made["A"]) | {
+        "discriminator_width": judges["A"].layers[0].get_parameter("conv.weight").shape[0],
+        "patch": judges["A"].field if judges["A"].field in (1, 16, 70) else "image",
+    }
+    system = CycleGAN(CycleGANSettings(**(read | settings)), facts)
+    system.to_b, system.to_a = made["A"], made["B"]
+    system.discriminator_b, system.discriminator_a = judges["A"], judges["B"]
     return system
 
 

@@ -4,7 +4,8 @@ Files of generators and discriminators hold two states each, those of domains a 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,8 +28,12 @@ from dragoman.networks.resnet import Padding
 from dragoman.networks.spectral import SpectralConv2d
 from dragoman.networks.unit import UNITGenerator, Variational
 from dragoman.networks.vgg import VGG
+from dragoman.system import Facts
+from dragoman.systems.munit import MUNIT, MUNITSettings
+from dragoman.systems.unit import UNIT, UNITSettings
 
 OTHERWISE = {"gamma": "weight", "beta": "bias", "weight_bar": SPECTRAL["weight"]}
+DOMAINS = ("a", "b")
 CONTENT, UNIT_CONTENT = "enc_content", "enc"  # official names of the content encoder
 
 
@@ -114,27 +119,59 @@ def variational_layers(network: Variational) -> dict[str, str]:
     return layers | _decoder_layers(network.decoder, "decoder.", "dec")
 
 
-def unit(
+def unit_generator(
     a: State, b: State, activation: Activation = "relu", padding: Padding = "reflect"
 ) -> UNITGenerator:
     """Make UNIT's generator of the official `VAEGen`s of both domains, which share nothing."""
     parts = variational(a, activation, padding), variational(b, activation, padding)
-    firsts = [part.encoder.first.conv.weight for part in parts]
-    sizes = [
-        (first.shape[0], len(part.encoder.down), len(part.encoder.blocks))
-        for first, part in zip(firsts, parts, strict=True)
-    ]
-    if sizes[0] != sizes[1]:
-        told = [f"width {w}, depth {d} and {n} blocks" for w, d, n in sizes]
-        raise FileError(
-            f"these weights are not of one UNIT: domain a has {told[0]}, domain b {told[1]}; give "
-            "both states of the same file"
-        )
-    width, depth, blocks = sizes[0]
-    channels = firsts[0].shape[1], firsts[1].shape[1]
-    network = UNITGenerator(channels, width, depth, blocks, 0, activation, padding)
+    read = _same("UNIT", *(_sizes(part.encoder) for part in parts))
+    channels = _channels(parts[0].encoder), _channels(parts[1].encoder)
+    network = UNITGenerator(channels, **read, activation=activation, padding=padding)
     network.a, network.b = parts
     return network
+
+
+def unit(
+    generators: Mapping[str, State],
+    discriminators: Mapping[str, State],
+    facts: Facts,
+    **settings: Any,
+) -> UNIT:
+    """Make a UNIT system of an official model's `VAEGen`s and `MsImageDis`s, by "a" and "b".
+
+    What the weights tell is read from them; further settings are those of `UNITSettings`, of which
+    activations, paddings and `discriminator_norm` leave no trace, or hardly any. Raises FileError
+    if the channels are not those of the data, or the networks do not belong together.
+    """
+    activation, padding = _manner(settings)
+    made = unit_generator(generators["a"], generators["b"], activation, padding)
+    judges, read = _judges(discriminators, settings)
+    _check_channels(facts, [made.a.encoder, made.b.encoder], judges)
+    read |= _sizes(made.a.encoder) | {"share_weights": False}
+    system = UNIT(UNITSettings(**(read | settings)), facts)
+    system.generator = made
+    system.discriminator_a, system.discriminator_b = judges
+    return system
+
+
+def munit(
+    generators: Mapping[str, State],
+    discriminators: Mapping[str, State],
+    facts: Facts,
+    **settings: Any,
+) -> MUNIT:
+    """Make a MUNIT system of an official model's `AdaINGen`s and `MsImageDis`s, by "a" and "b".
+
+    As `unit`, with the settings of `MUNITSettings`.
+    """
+    made = [autoencoder(generators[domain], *_manner(settings)) for domain in DOMAINS]
+    sizes = _same("MUNIT", *(_autoencoder_sizes(network) for network in made))
+    judges, read = _judges(discriminators, settings)
+    _check_channels(facts, [network.content for network in made], judges)
+    system = MUNIT(MUNITSettings(**(read | sizes | settings)), facts)
+    system.autoencoder_a, system.autoencoder_b = made
+    system.discriminator_a, system.discriminator_b = judges
+    return system
 
 
 def discriminator(
@@ -196,6 +233,79 @@ def vgg16(state: State, taps: Sequence[str] = ("relu5_3",)) -> VGG:
         if key not in state:
             raise _lacks(key, "Vgg16")
     return VGG(found, 16, list(taps), width=first.shape[0], pools=POOLS)
+
+
+def _manner(settings: Mapping[str, Any]) -> tuple[Activation, Padding]:
+    """Activation and padding of the generators."""
+    return settings.get("activation", "relu"), settings.get("padding", "reflect")
+
+
+def _channels(encoder: ContentEncoder) -> int:
+    return encoder.first.conv.in_channels
+
+
+def _sizes(encoder: ContentEncoder) -> dict[str, int]:
+    """The settings by which a system would build this encoder."""
+    width = encoder.first.conv.out_channels
+    return {"width": width, "depth": len(encoder.down), "blocks": len(encoder.blocks)}
+
+
+def _autoencoder_sizes(network: Autoencoder) -> dict[str, int]:
+    """The settings by which a system would build these networks."""
+    linear = [layer.get_parameter("weight") for layer in network.mapping.layers]
+    return _sizes(network.content) | {
+        "style": linear[0].shape[1],
+        "style_depth": network.style_depth,
+        "mapping_width": linear[-1].shape[1] if len(linear) > 1 else 1,
+        "mapping_layers": len(linear),
+    }
+
+
+def _judges(
+    states: Mapping[str, State], settings: Mapping[str, Any]
+) -> tuple[list[Judges], dict[str, Any]]:
+    """Discriminators of a and b, and the settings by which a system would build them."""
+    norm = settings.get("discriminator_norm")
+    activation = settings.get("discriminator_activation", "leaky_relu")
+    padding = settings.get("discriminator_padding") or _manner(settings)[1]
+    made = [discriminator(states[domain], norm, activation, padding) for domain in DOMAINS]
+    first = [judges.get_submodule("scales.0.layers.0.conv") for judges in made]
+    sizes = [
+        {
+            "discriminator_width": conv.get_parameter("weight").shape[0],
+            "discriminator_layers": judges.layers,
+            "scales": len(judges.scales),
+        }
+        for judges, conv in zip(made, first, strict=True)
+    ]
+    told = {} if norm else {"discriminator_norm": _norm(plain(states["a"]), None)}
+    return made, _same("model", *sizes) | told
+
+
+def _same(kind: str, a: dict[str, int], b: dict[str, int]) -> dict[str, Any]:
+    """The sizes of the networks of both domains; raises FileError if they differ."""
+    if a == b:
+        return a
+    told = [
+        ", ".join(f"{name} {sizes[name]}" for name in sizes if a[name] != b[name])
+        for sizes in (a, b)
+    ]
+    raise FileError(
+        f"these weights are not of one {kind}: domain a has {told[0]}, domain b {told[1]}; give "
+        "both states of the same file"
+    )
+
+
+def _check_channels(facts: Facts, encoders: Sequence[ContentEncoder], judges: list[Judges]) -> None:
+    """Raise FileError unless the networks are for pictures of these data."""
+    wanted = [facts.channels[domain] for domain in DOMAINS]
+    sees = [one.get_parameter("scales.0.layers.0.conv.weight").shape[1] for one in judges]
+    read = [_channels(encoder) for encoder in encoders]
+    if read != wanted or sees != wanted:
+        raise FileError(
+            f"these networks are for pictures of {read[0]} and {read[1]} channels, judged by "
+            f"{sees[0]} and {sees[1]}; the data has {wanted[0]} and {wanted[1]}"
+        )
 
 
 def _layer(layer: nn.Module, ours: str, theirs: str) -> dict[str, str]:

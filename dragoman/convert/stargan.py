@@ -1,6 +1,7 @@
 """Official StarGAN weights (github.com/yunjey/stargan)."""
 
 import re
+from typing import Any
 
 from torch import Tensor
 
@@ -8,6 +9,8 @@ from dragoman.convert.junyanz import STATISTICS
 from dragoman.convert.renaming import State, load
 from dragoman.errors import FileError
 from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
+from dragoman.system import Facts
+from dragoman.systems.stargan import StarGAN, StarGANSettings
 
 
 def generator(state: State, running: bool = False) -> StarGANGenerator:
@@ -77,6 +80,39 @@ def discriminator_layers(network: StarGANDiscriminator) -> dict[str, str]:
     """Official name of each layer of a discriminator, by ours."""
     layers = {f"layers.{i}": f"main.{2 * i}" for i in range(len(network.layers))}
     return layers | {"patches": "conv1", "classes": "conv2"}
+
+
+def stargan(
+    generator_state: State, discriminator_state: State, facts: Facts, **settings: Any
+) -> StarGAN:
+    """Make a StarGAN system of an official `Generator` and `Discriminator`.
+
+    What the weights tell is read from them; further settings are those of `StarGANSettings`, such
+    as `joint` for weights of CelebA, whose label sets must be those of the data in their order.
+    Raises FileError if the networks do not belong to such data.
+    """
+    made, judge = generator(generator_state), discriminator(discriminator_state)
+    read: dict[str, Any] = {
+        "width": made.first.conv.out_channels,
+        "depth": len(made.down),
+        "blocks": len(made.blocks),
+        "discriminator_width": judge.layers[0].get_parameter("weight").shape[0],
+        "discriminator_layers": len(judge.layers),
+    }
+    system = StarGAN(StarGANSettings(**(read | settings)), facts)
+    found, wanted = (
+        (g.last.out_channels, g.labels, d.classes.out_channels, *d.left)
+        for g, d in ((made, judge), (system.generator, system.discriminator))
+    )
+    if found != wanted:
+        raise FileError(
+            "these networks have {} channels, {} label numbers, {} class logits and {} x {} "
+            "places that are left of a picture, but this data has ".format(*found)
+            + "{}, {}, {} and {} x {}; name their label sets in domains, and joint=True for "
+            "attributes".format(*wanted)
+        )
+    system.generator, system.discriminator = made, judge
+    return system
 
 
 def _numbered(state: State, pattern: str, axes: int) -> list[int]:

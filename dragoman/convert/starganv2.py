@@ -1,6 +1,8 @@
-"""Official StarGAN v2 weights (github.com/clovaai/stargan-v2), of one network each."""
+"""Official StarGAN v2 weights (github.com/clovaai/stargan-v2): of one network each, or of all."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,9 +18,12 @@ from dragoman.networks.starganv2 import (
     StyleEncoder,
     StyleGenerator,
 )
+from dragoman.system import Facts
+from dragoman.systems.starganv2 import StarGANv2, StarGANv2Settings
 
 FILTER = "hpf.filter"
 CENTRE = 8.0  # of the high pass's kernel before it is divided by its strength
+NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
 WRAPPER = "module."  # before every name of a network that was trained on several devices
 
 
@@ -119,6 +124,46 @@ def discriminator_layers(network: DomainDiscriminator) -> dict[str, str]:
     """Official name of each layer of a discriminator, by ours."""
     count = len(network.trunk.blocks)
     return _trunk_layers(network.trunk.blocks, "main") | {"last": f"main.{count + 4}"}
+
+
+def starganv2(
+    states: Mapping[str, State], facts: Facts, high_pass: float | None = None, **settings: Any
+) -> StarGANv2:
+    """Make a StarGAN v2 system of the official networks by their official names.
+
+    states: of generator, mapping_network, style_encoder and discriminator. high_pass: as of
+    `generator`. What the weights tell is read from them; further settings are those of
+    `StarGANv2Settings`. Raises FileError if the networks do not belong to such data.
+    """
+    made = (
+        generator(states["generator"], high_pass),
+        mapping(states["mapping_network"]),
+        style_encoder(states["style_encoder"]),
+        discriminator(states["discriminator"]),
+    )
+    network, styles, encoder, _ = made
+    first = styles.get_parameter("shared.0.weight")
+    widest = network.get_parameter(f"encode.{len(network.encode) - 1}.conv2.weight")
+    read: dict[str, Any] = {
+        "width": network.first.out_channels,
+        "max_width": max(widest.shape[0], encoder.trunk.outputs),
+        "latent": first.shape[1],
+        "hidden": first.shape[0],
+        "style": encoder.get_parameter("heads.0.weight").shape[0],
+        "high_pass": 0.0 if network.high_pass is None else network.high_pass.strength,
+    }
+    system = StarGANv2(StarGANv2Settings(**(read | settings)), facts)
+    for name, one in zip(NETWORKS, made, strict=True):
+        ours = {k: v.shape for k, v in system.get_submodule(name).state_dict().items()}
+        odd = [k for k, v in one.state_dict().items() if ours.pop(k, None) != v.shape] + [*ours]
+        if odd:
+            raise FileError(
+                f"the {name} is not one for {len(system.sets[system.label_set])} domains of "
+                f"{facts.channels['image']} channels and {facts.size[0]} x {facts.size[1]} px, as "
+                f"its {odd[0]} shows; check that the four networks and the data belong together"
+            )
+        setattr(system, name, one)
+    return system
 
 
 def block(state: State, halve: bool) -> Residual:

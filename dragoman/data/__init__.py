@@ -15,6 +15,9 @@ BATCH_KEYS: dict[str, str] = {
     "image": "pictures of a single domain",
     "label": "class of each picture in the first label set, int64 [B]; -1 if it is not known",
     "labels": "class in every label set, int64 [B, sets], where there are several; -1 as before",
+    "reference": "if asked for, pictures of one class for each picture of the batch, to go by as "
+    "examples, [B, R, C, H, W]",
+    "reference_label": "the class of these pictures, int64 [B]",
     "index": "number of each picture (of the first domain) within its split, int64 [B]",
     "low": "pictures of low resolution",
     "high": "the same pictures in high resolution",

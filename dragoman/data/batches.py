@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from dragoman.data.appearance import encode, jitter, show
 from dragoman.data.catalogue import Domain
-from dragoman.data.order import DRAWS, BucketOrder, Order
+from dragoman.data.domain_labels import lone_classes, lone_line, need_labels
+from dragoman.data.order import DRAWS, BalancedOrder, BucketOrder, Order, ReferenceOrder
 from dragoman.data.prefetch import prefetch
 from dragoman.data.settings import DataSettings
 from dragoman.data.sizes import Size
-from dragoman.data.source import Source
+from dragoman.data.source import INTS, Source
+from dragoman.data.table import UNKNOWN
 from dragoman.errors import DataError, SettingsError, choose
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from dragoman.system import Facts
 
-INTS = NDArray[np.int64]
 SHOWN = 20  # as many problems of own pictures are listed
 
 
@@ -32,6 +33,7 @@ class Data:
     name: short, fit for the name of a folder. domains: by batch key. layers: further batch keys
     of numbers that belong to the same pixels. counts: pictures by split (of the larger domain, if
     they differ). labels: names of the classes in batch["label"]; label_sets: of all label sets.
+    unseen: numbers of the classes in batch["label"] that are left out of training.
     """
 
     def __init__(self, settings: DataSettings, source: Source) -> None:
@@ -39,6 +41,7 @@ class Data:
         self.name, self.domains, self.layers = source.name, source.domains, source.layers
         self.label_sets: Mapping[str, tuple[str, ...]] = source.label_sets
         self.labels = next(iter(self.label_sets.values()), ())
+        self.unseen = source.unseen
         self._first = next(iter(self.domains))
         self.counts = {
             split: max(source.count(split, key) for key in self.domains) for split in source.splits
@@ -49,6 +52,12 @@ class Data:
                 f"--colour varies the colours of photographs, but {not_photos[0]} is none; "
                 "leave --colour at 0"
             )
+        if settings.balanced:
+            need_labels("--balanced draws every class equally often", self.name, self.label_sets)
+            if settings.fit == "buckets":
+                raise SettingsError(
+                    "--balanced draws by class and --fit buckets by aspect; use one of the two"
+                )
 
     @property
     def facts(self) -> Facts:
@@ -63,6 +72,7 @@ class Data:
             label_sets={name: len(classes) for name, classes in self.label_sets.items()},
             scale=self._source.scale,
             maps=tuple(key for key, domain in self.domains.items() if domain.kind == "labels"),
+            classes=dict(self.label_sets),
         )
 
     @property
@@ -90,6 +100,37 @@ class Data:
                 )
             )
 
+    def check_classes(self, sets: Sequence[str] = ()) -> None:
+        """Raise a DataError that names each class of these label sets with too few pictures.
+
+        Without any it is the first label set. For systems to which classes are domains; classes
+        left out of training are passed over.
+        """
+        first = next(iter(self.label_sets), "")
+        lines: list[str] = []
+        for label_set in sets or [first]:
+            known, unseen = self.label_sets[label_set], self.unseen if label_set == first else ()
+            found = list(lone_classes(known, self.classes("train", label_set), unseen))
+            lines += [lone_line(self.name, label_set, name, count) for name, count in found]
+        if lines:
+            raise DataError("\n  ".join(lines[:SHOWN]))
+
+    def counterparts(
+        self, split: str, rows: Iterable[int], label_set: str, target: str | int
+    ) -> INTS:
+        """Return the pictures that show the same thing in another class, as numbers in the split.
+
+        target: name or number of a class of that label set; classes in other sets are the same.
+        -1 where the split has no such picture, or it is not known which it is. Raises
+        SettingsError for a label set or class that is not there.
+        """
+        need_labels("counterparts are pictures of another class", self.name, self.label_sets)
+        classes = self.label_sets[choose("label set", label_set, self.label_sets)]
+        if isinstance(target, str) or not 0 <= target < len(classes):
+            target = classes.index(choose(f"class of '{label_set}'", str(target), classes))
+        chosen = np.fromiter(rows, np.int64)
+        return self._source.counterparts(self._known(split), chosen, label_set, target)
+
     def names(self, split: str) -> Sequence[str]:
         """Return the name of each picture of a split, as it is numbered in batch["index"]."""
         return self._source.names(self._known(split))
@@ -103,6 +144,10 @@ class Data:
         """True if all domains of a row of this split show the same thing."""
         return self._source.partners(self._known(split))
 
+    def count(self, split: str, key: str) -> int:
+        """Return how many pictures a domain has in a split."""
+        return self._source.count(self._known(split), choose("batch key", key, self.domains))
+
     def batches(
         self,
         *,
@@ -113,12 +158,18 @@ class Data:
         world: int = 1,
         split: str = "train",
         size: int | None = None,
+        references: int = 0,
+        reference_set: str | None = None,
     ) -> Generator[dict[str, Tensor], None, None]:
         """Return endless batches, shuffled and varied, from number `start` on.
 
         Batch n depends on the settings, the seed and n alone. Process `rank` of `world` gets its
         share of the batch of `world * batch` pictures that one process would get. size: pictures
-        with another shorter side than in the settings. Close the iterator to end its thread.
+        with another shorter side than in the settings. references: for each picture of the batch
+        so many of one class (it may be among them), which is drawn uniformly from those of
+        reference_set (without it the first label set): `reference` [B, references, C, H, W] and
+        `reference_label` [B].
+        Close the iterator to end its thread.
         """
         if batch < 1 or not 0 <= rank < world:
             raise SettingsError(
@@ -130,6 +181,7 @@ class Data:
         orders = self._orders(self._known(split), seed)
         buckets = self._source.buckets(split)
         mixed = None if buckets is None else BucketOrder(seed, buckets, world * batch)
+        refer = self._reference_order(split, seed, references, reference_set)
         own = rank * batch + np.arange(batch)
 
         def make(number: int) -> dict[str, Tensor]:
@@ -143,7 +195,11 @@ class Data:
                 joined = self._source.partners(split)
                 for key in rows if joined else [self._first]:
                     rows[key] = chosen[own]
-            return self._batch(split, rows, draws, _like(shape, side, self._source.size))
+            shape = _like(shape, side, self._source.size)
+            made = self._batch(split, rows, draws, shape)
+            if refer is not None:
+                made |= self._references(split, shape, *refer.of(positions))
+            return made
 
         return prefetch(make, start)
 
@@ -159,6 +215,8 @@ class Data:
     def rows(self, split: str, numbers: Iterable[int]) -> dict[str, Tensor]:
         """Return the pictures of these numbers of a split as one batch, unvaried."""
         chosen = np.fromiter(numbers, np.int64)
+        if (chosen < 0).any():
+            raise ValueError("a picture of no number, such as a counterpart that is not there")
         keys = (*self.domains, *self.layers)
         counts = {key: self._source.count(self._known(split), key) for key in keys}
         rows = {key: chosen % count for key, count in counts.items()}
@@ -178,9 +236,67 @@ class Data:
         alone = not self._source.partners(split)
         streams = {key: stream if alone else 0 for stream, key in enumerate(self.domains)}
         streams |= dict.fromkeys(self.layers, 0)
-        return {
+        orders = {
             key: Order(seed, stream, self._source.count(split, key))
             for key, stream in streams.items()
+        }
+        if self.settings.balanced:
+            classes = self._classes(split, 0)
+            if not (classes >= 0).any():
+                raise DataError(
+                    f"--balanced draws by class, but no picture of {self.name} in its split "
+                    f"{split} has a known one; leave it out"
+                )
+            balanced = BalancedOrder(seed, 0, classes)
+            orders |= {key: balanced for key, stream in streams.items() if stream == 0}
+        return orders
+
+    def classes(self, split: str, label_set: str) -> INTS:
+        """Return the class, in a label set, of each picture of a split; -1 where it is unknown."""
+        sets = list(self.label_sets)
+        return self._classes(self._known(split), sets.index(choose("label set", label_set, sets)))
+
+    def _classes(self, split: str, place: int) -> INTS:
+        """The classes of all pictures of a split in the label set at that place; -1: unknown."""
+        rows = np.arange(self._source.count(split, self._first))
+        labels = self._source.labels(split, rows)
+        return np.full(len(rows), UNKNOWN) if labels is None else labels[:, place]
+
+    def _reference_order(
+        self, split: str, seed: int, count: int, label_set: str | None
+    ) -> ReferenceOrder | None:
+        if not count:
+            return None
+        if count < 0:
+            raise SettingsError(f"references {count} must be 0 or more pictures")
+        need_labels("references are pictures of a class", self.name, self.label_sets)
+        if "image" not in self.domains:
+            raise SettingsError(
+                f"references are pictures of the key image, but {self.name} has "
+                f"{' and '.join(self.domains)}; name one domain, or join several by /"
+            )
+        sets = list(self.label_sets)
+        place = 0 if label_set is None else sets.index(choose("label set", label_set, sets))
+        classes = self._classes(split, place)
+        if not (classes >= 0).any():
+            raise DataError(
+                f"no picture of {self.name} in its split {split} has a class of '{sets[place]}', "
+                "to which references could belong; label some"
+            )
+        return ReferenceOrder(seed, classes, count)
+
+    def _references(
+        self, split: str, size: Size, classes: INTS, rows: INTS, draws: NDArray
+    ) -> dict[str, Tensor]:
+        """The pictures of these rows [B, R], varied by their draws [B, R, DRAWS]."""
+        import torch
+
+        flat = draws.reshape(-1, draws.shape[-1])
+        raw = self._raw(split, "image", rows.reshape(-1), flat, size)
+        pictures = torch.from_numpy(self._encoded("image", raw, flat))
+        return {
+            "reference": pictures.unflatten(0, rows.shape),
+            "reference_label": torch.from_numpy(classes),
         }
 
     def _batch(
@@ -197,10 +313,7 @@ class Data:
         raw = self._source.completed(read)
         batch: dict[str, NDArray] = {}
         for key, domain in self.domains.items():
-            batch[key] = encode(domain, raw[key])
-            varied = drawn(key)
-            if varied is not None and self.settings.colour:
-                batch[key] = jitter(batch[key], varied[:, 3:DRAWS], self.settings.colour)
+            batch[key] = self._encoded(key, raw[key], drawn(key))
             if domain.kind == "labels" and "map" not in batch and "map" not in self.layers:
                 batch["map"] = _classes(domain, raw[key])
         for key in self.layers:
@@ -213,6 +326,13 @@ class Data:
             if labels.shape[1] > 1:
                 batch["labels"] = labels
         return {key: torch.from_numpy(value) for key, value in batch.items()}
+
+    def _encoded(self, key: str, raw: NDArray, draws: NDArray | None) -> NDArray:
+        """Stored numbers as pictures in [-1, 1], their colours varied by their draws."""
+        pictures = encode(self.domains[key], raw)
+        if draws is not None and self.settings.colour:
+            pictures = jitter(pictures, draws[:, 3:DRAWS], self.settings.colour)
+        return pictures
 
     def _raw(self, split: str, key: str, rows: INTS, draws: NDArray | None, size: Size) -> NDArray:
         """Stored numbers of pictures, cropped and mirrored by their draws."""

@@ -146,6 +146,7 @@ EARTH = Family(
 )
 
 TONES = ("base", "light", "medium_light", "medium", "medium_dark", "dark")
+GENDERS = ("person", "man", "woman")
 EACH_TONE = "tones"  # the domain in which every person comes in each of the tones
 
 OPENMOJI = Family(
@@ -162,18 +163,23 @@ DATASETS: dict[str, Family] = {family.name: family for family in (EARTH, OPENMOJ
 EDITIONS: dict[str, Edition] = {k: v for f in DATASETS.values() for k, v in f.editions.items()}
 
 
-def set_name(edition: str, domains: list[str], unpaired: bool) -> str:
-    """Return a name fit for a folder, such as earth64-relief_satellite-height."""
+def set_name(edition: str, domains: list[str], unpaired: bool, joined: bool = False) -> str:
+    """Return a name fit for a folder, such as earth64-relief_satellite-height.
+
+    joined: the domains are those of one key, as in earth64-topo.relief.satellite.
+    """
     layers = [domain.replace("+", "_") for domain in domains]
+    layers = [".".join(layers)] if joined else layers
     return "-".join([edition, *layers, *(["unpaired"] if unpaired else [])])
 
 
-def stacks(family: Family, names: list[str]) -> dict[str, Domain]:
+def stacks(family: Family, names: list[str], joined: bool = False) -> dict[str, Domain]:
     """Return the domains a and b, or only image, of names such as "relief" or "relief+satellite".
 
+    joined: their keys are their names instead, since all will become those of one key.
     Raises SettingsError for layers that cannot be stacked: label maps, or of different depths.
     """
-    keys = ("a", "b") if len(names) == 2 else ("image",)
+    keys = names if joined else ("a", "b") if len(names) == 2 else ("image",)
     return {key: _stack(family, name) for key, name in zip(keys, names, strict=True)}
 
 

@@ -18,7 +18,21 @@ from dragoman.errors import DataError
 SET = "label"  # the name of the label set
 
 
-def open_classes(plan: Plan, name: str) -> FileTable:
+class ClassTable(FileTable):
+    """Files in a folder for each class."""
+
+    def counterparts(self, split: str, rows: INTS, label_set: str, target: int) -> INTS:
+        """Return the rows of the same name, within the folder of a class, in that of another; -1
+        where there is none.
+        """
+        names, (classes,) = self.names(split), self.label_sets.values()
+        fronts = [len(classes[number]) for (number,) in self.labels(split, rows).tolist()]
+        own = zip(rows.tolist(), fronts, strict=True)
+        wanted = [f"{classes[target]}{names[row][front:]}" for row, front in own]
+        return np.fromiter((names.place(name) for name in wanted), np.int64, len(wanted))
+
+
+def open_classes(plan: Plan, name: str) -> ClassTable:
     """Give each picture, of the key image, the class in whose folder it lies.
 
     Splits without folder are held out by the name within the class, so that pictures of one name
@@ -45,7 +59,7 @@ def open_classes(plan: Plan, name: str) -> FileTable:
             raise DataError(
                 f"{folder} has no picture left for {split}; add pictures to its classes"
             )
-    return FileTable(
+    return ClassTable(
         name,
         {split: groups[split] for split in SPLITS},
         {key: told(stack) for key, stack in plan.folders["train"].items()},

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from dragoman.data.cache import built, require
 from dragoman.data.catalogue import EARTH, Edition, set_name, stacks
+from dragoman.data.many_domains import Aligned
 from dragoman.data.settings import DataSettings
 from dragoman.data.sizes import Size
-from dragoman.data.source import Source, reduce
+from dragoman.data.source import INTS, reduce
+from dragoman.data.table import SPLITS
 
 # Pixels, of which a finer edition has more; no tile crosses the border of a block of 20 degrees.
 BLOCK, GUARD = 300, 22
@@ -17,7 +19,6 @@ LEAST_LAND = 0.3
 TEST = {(0, 3), (0, 9), (1, 10), (1, 12), (2, 5), (2, 14), (3, 6), (3, 9)}  # row, column of blocks
 VAL = {(0, 12), (0, 14), (1, 8), (3, 15), (4, 6)}
 _REVISION = "1"  # raise it when what is built changes
-INTS = NDArray[np.int64]
 
 
 def earth_folder() -> Path:
@@ -38,21 +39,31 @@ def fine_folder() -> Path:
     return built("earthfine", version, build_fine, note)
 
 
-class Earth(Source):
-    """One or two layers of the Earth, or stacks of layers, in tiles of one edition."""
+class Earth(Aligned):
+    """One or two layers of the Earth, or stacks of layers, in tiles of one edition.
 
-    def __init__(self, name: str, edition: Edition, domains: list[str], settings: DataSettings):
+    joined: of any number of domains, each under its own name, which are to become one key.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        edition: Edition,
+        domains: list[str],
+        settings: DataSettings,
+        joined: bool = False,
+    ) -> None:
         from dragoman.data.earth_build import LAND_UNIT
 
         self.edition, self._unpaired = edition, settings.pairing == "unpaired"
-        self.name = set_name(name, domains, self._unpaired)
+        self.name = set_name(name, domains, self._unpaired, joined)
         side = settings.size or edition.size
         self.size, self.tile = (side, side), edition.tile
         self.shapes = [self.size]
         self.check_size(self.size)
-        self.domains = stacks(EARTH, domains)
+        self.domains = stacks(EARTH, domains, joined)
         if edition.dense:
-            self.splits = (*Source.splits, "val_dense", "test_dense")
+            self.splits = (*SPLITS, "val_dense", "test_dense")
         self._block, self._guard = BLOCK * edition.factor, GUARD * edition.factor
         folder = earth_folder()
         self._sums = np.asarray(np.load(folder / "land_sums.npy", mmap_mode="r"))
@@ -107,11 +118,15 @@ class Earth(Source):
         return tiles[self._has_land(tiles[:, 0], tiles[:, 1])]
 
     def _corners(self, split: str, key: str) -> INTS:
-        """Corners of a domain; unpaired training has a in even blocks and b in odd ones."""
+        """Corners of a domain; in unpaired training each domain has blocks of its own.
+
+        Of two, a has the even blocks and b the odd ones.
+        """
         tiles = self._positions[split]
         if not self._unpaired or split != "train":
             return tiles
-        return tiles[(tiles // self._block).sum(1) % 2 == list(self.domains).index(key)]
+        keys = list(self.domains)
+        return tiles[(tiles // self._block).sum(1) % len(keys) == keys.index(key)]
 
     def _moved(self, corners: INTS, places: NDArray[np.float64]) -> INTS:
         """Move tiles by up to half a stride within their blocks, unless that loses the land."""
@@ -142,9 +157,13 @@ class Earth(Source):
         tiles = layers[0] if len(layers) == 1 else np.concatenate(layers, 1)
         return reduce(tiles, min(size), self.domains[key].kind)
 
-    def names(self, split: str) -> list[str]:
+    def things(self, split: str, key: str) -> INTS:
+        """Return a number for the place of each tile."""
+        return self._corners(split, key) @ np.array([1 << 20, 1])
+
+    def titles(self, split: str, key: str) -> list[str]:
         """Return latitude and longitude of the middle of each tile, as 45.2N120.5W."""
-        middle = self._corners(split, next(iter(self.domains))) + self.edition.tile / 2
+        middle = self._corners(split, key) + self.edition.tile / 2
         middle /= 15 * self.edition.factor
         named = []
         for lat, lon in zip(60 - middle[:, 0], middle[:, 1] - 180, strict=True):

@@ -71,6 +71,10 @@ class Files(Source):
         """Return the class in each label set, [B, sets], or None if there are none."""
         return self.table.labels(split, rows) if self.label_sets else None
 
+    def counterparts(self, split: str, rows: INTS, label_set: str, target: int) -> INTS:
+        """Return the numbers of the pictures that show the same thing in another class, or -1."""
+        return self.table.counterparts(split, rows, label_set, target)
+
     def buckets(self, split: str) -> INTS | None:
         """The number in `shapes` for each picture of a split, by its header; None without."""
         if self.settings.fit != "buckets":

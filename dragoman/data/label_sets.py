@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,3 +71,13 @@ def finish(columns: dict[str, LabelColumn]) -> tuple[dict[str, tuple[str, ...]],
     if not done:
         return classes, np.empty((0, 0), np.int32)
     return classes, np.stack([numbers for _, numbers in done.values()], 1)
+
+
+def disagreement(classes: Mapping[str, tuple[str, ...]], one: LABELS, other: LABELS) -> str:
+    """Say in which label set two rows about the same picture differ, as 'x' here against 'y'; ""
+    if in none. An unknown class disagrees with nothing. one, other: numbers, [label sets].
+    """
+    for (name, words), mine, theirs in zip(classes.items(), one, other, strict=True):
+        if mine != theirs and min(mine, theirs) > UNKNOWN:
+            return f"{shorten(words[mine])} in {shorten(name)} here, but {shorten(words[theirs])}"
+    return ""

@@ -36,7 +36,7 @@ def list_datasets() -> str:
 
 
 def _described(family: Family) -> str:
-    first, second = list(family.domains)[:2]
+    first, second, other = list(family.domains)[:3]
     edition = f"{family.name}64"
     limited = [
         f"{name} has {', '.join(one.domains)} only, in {one.factor} times the resolution"
@@ -50,6 +50,8 @@ def _described(family: Family) -> str:
             f"  sizes    {', '.join(family.editions)}",
             *(f"           {line}" for line in limited),
             f"  domains  {', '.join(family.domains)} (one, or any two)",
+            f"  many     joined by /, as --data {edition}:{first}/{other}: one key image, labelled "
+            "by domain",
             f"  licence  {family.licence}",
             f"  needs    {', '.join(family.packages)} (pip install 'dragoman[data]')",
         ]
@@ -74,7 +76,9 @@ def preview(data: Data, rows: int = 6, columns: int = 4, split: str = "train") -
     sheet = Image.new("RGB", (columns * cell_w, rows * cell_h + _TEXT + 2 * _GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     kinds = " | ".join(f"{key} {domain.name}" for key, domain in data.domains.items())
-    title = f"{data.name}  {split}: {data.counts[split]}  {kinds}"
+    sets = [f"{name} of {len(classes)}" for name, classes in data.label_sets.items()]
+    labels = f"  labels: {', '.join(sets)}" if sets else ""
+    title = f"{data.name}  {split}: {data.counts[split]}  {kinds}{labels}"
     pen.text((_GAP, _GAP), title, fill="black", font=font)
     for number, (row, tile) in enumerate(zip(chosen, tiles, strict=True)):
         x = number % columns * cell_w + _GAP

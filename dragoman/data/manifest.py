@@ -20,7 +20,7 @@ import numpy as np
 from dragoman.data.assembling import together
 from dragoman.data.file_table import FileTable, Group, take
 from dragoman.data.index_cache import LEAST, keep, recall, stamp
-from dragoman.data.label_sets import LABELS, LabelColumn, finish
+from dragoman.data.label_sets import LABELS, LabelColumn, disagreement, finish
 from dragoman.data.manifest_rows import RowFiles, RowReader
 from dragoman.data.records import Cell, Records, listed_columns, open_records, shorten
 from dragoman.data.scan import SUFFIXES
@@ -160,12 +160,17 @@ def _read(path: Path, columns: str | None, paired: bool) -> tuple[_Content, set[
     }
     words = [places[column] for column in meaning.labels.values()]
     split = places[meaning.split] if meaning.split else None
+    lines = array("q")  # of the rows that have labels
     for line, cells in records.rows(names):
         wrong = _take(cells, split, words, groups, list(labels.values()))
         if wrong:
             records.problem(line, wrong)
+        elif len(groups[0]) > len(lines):
+            lines.append(line)
     files = [group.finish() for group in groups]
     sets, numbers = finish(labels) if not files[0].empty else ({}, finish({})[1])
+    if sets:
+        _compare(records, files[0], lines, sets, numbers)
     folders = {folder for group in groups for folder in group.folders}
     return _Content(meaning.files, files, sets, numbers, records.all_problems()), folders
 
@@ -234,3 +239,25 @@ def _take(
         for column, place in zip(labels, words, strict=True):
             column.add(str(cells[place]))
     return ""
+
+
+def _compare(
+    records: Records,
+    files: RowFiles,
+    lines: array[int],
+    sets: dict[str, tuple[str, ...]],
+    numbers: LABELS,
+) -> None:
+    """Tell of rows that give the same files other classes than an earlier row. lines: of rows."""
+    columns = [column for stack in files.group("").values() for column in stack]
+    paths = zip(*(column.paths() for column in columns), strict=True)
+    hashes = np.fromiter((hash(row) for row in paths), np.int64, len(lines))
+    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    for row in np.flatnonzero(first[place] != np.arange(len(place))).tolist():
+        other = int(first[place[row]])
+        found = disagreement(sets, numbers[row], numbers[other])
+        if found and all(column.path(row) == column.path(other) for column in columns):
+            name = shorten(columns[0].path(row).removeprefix("/"))
+            records.problem(
+                lines[row], f"{name} is {found} on line {lines[other]}; keep the row that is right"
+            )

@@ -84,6 +84,10 @@ class RowReader:
         self._splits = bytearray()
         self.folders: set[str] = set()
 
+    def __len__(self) -> int:
+        """How many rows were taken."""
+        return len(self._splits)
+
     def files(self, cells: list[Cell]) -> tuple[dict[str, list[str]], str]:
         """Return the files of a row by key, or why it is left out; neither if it names none."""
         found: dict[str, list[str]] = {}

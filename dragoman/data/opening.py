@@ -4,7 +4,8 @@ import os
 from dataclasses import fields
 
 from dragoman.data.batches import Data
-from dragoman.data.catalogue import DATASETS, EDITIONS
+from dragoman.data.catalogue import DATASETS, EACH_TONE, EDITIONS, TONES
+from dragoman.data.domain_labels import without_unseen
 from dragoman.data.reduced import reduced
 from dragoman.data.settings import DataSettings
 from dragoman.data.source import Source
@@ -26,7 +27,7 @@ def open_data(settings: DataSettings) -> Data:
         from dragoman.data.tables import open_table
 
         source = Files(open_table(settings), settings)
-    return Data(settings, reduced(source, settings))
+    return Data(settings, reduced(without_unseen(source, settings), settings))
 
 
 def embedded(settings: DataSettings) -> Source | None:
@@ -51,22 +52,46 @@ def embedded(settings: DataSettings) -> Source | None:
 
 def _embedded(settings: DataSettings, name: str, rest: str) -> Source:
     from dragoman.data.earth import Earth
+    from dragoman.data.many_domains import ManyDomains
     from dragoman.data.openmoji import OpenMoji
 
     edition = EDITIONS[name]
     family = DATASETS[edition.family]
-    domains = [part.strip() for part in rest.split(",") if part.strip()]
+    joined = "/" in rest
+    domains = [part.strip() for part in rest.split("/" if joined else ",") if part.strip()]
     known = edition.domains or tuple(family.domains)
-    if len(domains) not in (1, 2) or len(set(domains)) != len(domains):
-        two = f"two different domains, such as {name}:{','.join(known[:2])}, or one"
-        wanted = two if len(known) > 1 else f"its only domain, as {name}:{known[0]}"
-        raise SettingsError(f"--data {settings.data} needs {wanted}; {name} has {', '.join(known)}")
+    _check_number(settings.data, name, domains, known, joined)
     for layer in "+".join(domains).split("+"):
         choose(f"domain of {name}", layer, known)
     _refuse_own(settings, name)
-    if edition.family == "earth":
-        return Earth(name, edition, domains, settings)
-    return OpenMoji(name, edition, domains, settings)
+    if joined and EACH_TONE in "+".join(domains).split("+"):
+        raise SettingsError(
+            f"--data {settings.data} joins domains by /, but {EACH_TONE} has all tones as labels; "
+            f"use {name}:{EACH_TONE}, or name the tones, as {name}:{'/'.join(TONES[:2])}"
+        )
+    family_source = Earth if edition.family == "earth" else OpenMoji
+    source = family_source(name, edition, domains, settings, joined)
+    return ManyDomains(source) if joined else source
+
+
+def _check_number(
+    data: str, name: str, domains: list[str], known: tuple[str, ...], joined: bool
+) -> None:
+    """Raise SettingsError for too many domains, too few, or one named twice."""
+    if joined and "," in data:
+        raise SettingsError(
+            f"--data {data} has domains apart by commas, as pairs a and b, and joined by /, as one "
+            "key; use one of the two"
+        )
+    number = len(domains) > 1 if joined else len(domains) in (1, 2)
+    if number and len(set(domains)) == len(domains):
+        return
+    wanted = f"two different domains, such as {name}:{','.join(known[:2])}, or one"
+    if len(known) == 1:
+        wanted = f"its only domain, as {name}:{known[0]}"
+    elif joined:
+        wanted = f"two or more different domains, such as {name}:{'/'.join(known[:2])}"
+    raise SettingsError(f"--data {data} needs {wanted}; {name} has {', '.join(known)}")
 
 
 def _refuse_own(settings: DataSettings, name: str) -> None:

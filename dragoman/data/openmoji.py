@@ -7,33 +7,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.cache import built, require
-from dragoman.data.catalogue import EACH_TONE, OPENMOJI, TONES, Edition, set_name, stacks
+from dragoman.data.catalogue import (
+    EACH_TONE,
+    GENDERS,
+    OPENMOJI,
+    TONES,
+    Edition,
+    set_name,
+    stacks,
+)
+from dragoman.data.many_domains import Aligned
 from dragoman.data.settings import DataSettings
 from dragoman.data.sizes import Size
-from dragoman.data.source import Source, reduce
+from dragoman.data.source import INTS, found_in, reduce
 from dragoman.data.table import UNKNOWN
 from dragoman.errors import SettingsError
 
 _REVISION = "1"  # raise it when what is built changes
 
 
-class OpenMoji(Source):
+class OpenMoji(Aligned):
     """One or two domains of OpenMoji in one size, with the groups as labels.
 
-    With the domain `tones` each family of people has six rows, one for each tone, which is a
-    second label; the picture of any other domain is the same in all six.
+    With the domain `tones` each family of people has six rows, one for each tone; the picture of
+    any other domain is the same in all six. The label sets are then tone, gender and group.
+    joined: of any number of domains, each under its own name, which are to become one key.
     """
 
-    def __init__(self, name: str, edition: Edition, domains: list[str], settings: DataSettings):
-        from dragoman.data.openmoji_build import build_choice, half_of, painter, split_of
+    def __init__(
+        self,
+        name: str,
+        edition: Edition,
+        domains: list[str],
+        settings: DataSettings,
+        joined: bool = False,
+    ) -> None:
+        from dragoman.data.openmoji_build import build_choice, painter, part_of, split_of
 
         self._unpaired, self.tile = settings.pairing == "unpaired", edition.tile
-        self.name = set_name(name, domains, self._unpaired)
+        self.name = set_name(name, domains, self._unpaired, joined)
         side = settings.size or edition.size
         self.size = (side, side)
         self.shapes = [self.size]
         self.check_size(self.size)
-        self.domains = stacks(OPENMOJI, domains)
+        self.domains = stacks(OPENMOJI, domains, joined)
         layers = [layer for domain in domains for layer in domain.split("+")]
         tones = _need_tones(layers)
         self._repeated = len(TONES) if EACH_TONE in layers else 1
@@ -55,20 +72,29 @@ class OpenMoji(Source):
         entries: list[dict[str, Any]] = choice["families" if tones else "pairs"]
         self._codes = np.array([entry["base" if tones else "code"] for entry in entries])
         groups = tuple(sorted({entry["group"] for entry in choice["pairs"]}))
-        self.label_sets = {"group": groups} | ({"tone": TONES} if self._repeated > 1 else {})
-        self._labels = np.array([groups.index(entry["group"]) for entry in entries])
+        self.label_sets = {"group": groups}
+        if self._repeated > 1:
+            self.label_sets = {"tone": TONES, "gender": GENDERS, "group": groups}
+        self._group = np.array([groups.index(entry["group"]) for entry in entries])
+        self._gender, self._forms = _forms(self._codes.tolist())
         self._split = np.array([split_of(code) for code in self._codes])
-        self._half = np.array([half_of(code) for code in self._codes])
+        # In unpaired training an emoji is in one domain only; if there is but `tones`, in one tone.
+        self._alone = domains == [EACH_TONE]
+        parts = len(TONES) if self._alone else len(domains)
+        self._part = np.array([part_of(code, parts) for code in self._codes])
 
-    def _rows(self, split: str, key: str) -> NDArray[np.int64]:
+    def _rows(self, split: str, key: str) -> INTS:
         """Numbers of the pictures of a domain in a split: of the entry or, if each comes in all
         tones, of the entry times their number plus that of the tone.
         """
-        chosen = self._split == split
-        if self._unpaired and split == "train":
-            chosen &= self._half == list(self.domains).index(key)
+        chosen, apart = self._split == split, self._unpaired and split == "train"
+        if apart and not self._alone:
+            chosen &= self._part == list(self.domains).index(key)
         first = np.flatnonzero(chosen)[:, None] * self._repeated
-        return (first + np.arange(self._repeated)).reshape(-1)
+        rows = (first + np.arange(self._repeated)).reshape(-1)
+        if apart and self._alone:
+            rows = rows[self._part[rows // len(TONES)] == rows % len(TONES)]
+        return rows
 
     def count(self, split: str, key: str) -> int:
         """Return how many pictures a domain has in a split."""
@@ -82,7 +108,7 @@ class OpenMoji(Source):
         self,
         split: str,
         key: str,
-        rows: NDArray[np.int64],
+        rows: INTS,
         places: NDArray[np.float64] | None,
         size: Size,
     ) -> NDArray:
@@ -91,26 +117,70 @@ class OpenMoji(Source):
         layers = [self._layer(layer, entries, tones) for layer in self.domains[key].name.split("+")]
         return reduce(np.concatenate(layers, 1), min(size), "drawing")
 
-    def _layer(self, name: str, entries: NDArray[np.int64], tones: NDArray[np.int64]) -> NDArray:
+    def _layer(self, name: str, entries: INTS, tones: INTS) -> NDArray:
         arrays = self._arrays[name]
         if len(arrays) == 1:
             return arrays[0][entries]
         return np.stack([arrays[tone][n] for n, tone in zip(entries, tones, strict=True)])
 
-    def names(self, split: str) -> list[str]:
+    def things(self, split: str, key: str) -> INTS:
+        """Return a number for each emoji, or for each in each tone."""
+        return self._rows(split, key)
+
+    def titles(self, split: str, key: str) -> list[str]:
         """Return the hexcode of each picture, with the tone if each comes in all: 1F466_dark."""
-        entries, tones = np.divmod(self._rows(split, next(iter(self.domains))), self._repeated)
+        entries, tones = np.divmod(self._rows(split, key), self._repeated)
         if self._repeated == 1:
             return [str(code) for code in self._codes[entries]]
         return [f"{self._codes[n]}_{TONES[tone]}" for n, tone in zip(entries, tones, strict=True)]
 
-    def labels(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the group, and the tone if each comes in all, of pictures: [B, label sets]."""
+    def labels(self, split: str, rows: INTS) -> INTS:
+        """Return the class of each picture in each label set, [B, label sets].
+
+        Of people in all tones tone, gender (-1 where an emoji has no such forms) and group.
+        """
         first = next(iter(self.domains))
         entries, tones = np.divmod(self._rows(split, first)[rows], self._repeated)
+        if self._repeated == 1:
+            return self._group[entries][:, None]
         if not self.partners(split) and EACH_TONE not in self.domains[first].name.split("+"):
             tones = np.full_like(tones, UNKNOWN)  # a line drawing alone has none
-        return np.stack([self._labels[entries], tones][: len(self.label_sets)], 1)
+        return np.stack([tones, self._gender[entries], self._group[entries]], 1)
+
+    def counterparts(self, split: str, rows: INTS, label_set: str, target: int) -> INTS:
+        """Return the same emoji in another tone, or of another gender in the same tone, or -1.
+
+        Nothing has counterparts in another group.
+        """
+        own = self._rows(split, next(iter(self.domains)))
+        entries, tones = np.divmod(own[rows], self._repeated)
+        labels = self.labels(split, rows)[:, list(self.label_sets).index(label_set)]
+        wanted = np.where(labels == target, own[rows], UNKNOWN)
+        if label_set == "tone":
+            wanted = entries * self._repeated + target
+        elif label_set == "gender":
+            forms = self._forms[entries, target]
+            wanted = np.where(forms < 0, UNKNOWN, forms * self._repeated + tones)
+        return found_in(own, np.where(labels == UNKNOWN, UNKNOWN, wanted))
+
+
+def _forms(codes: list[str]) -> tuple[INTS, INTS]:
+    """Return the gender of each emoji, [N], and the emoji that shows the same in each, [N, 3].
+
+    -1 where it has no such forms.
+    """
+    from dragoman.data.openmoji_build import form_of
+
+    found: dict[str, list[int]] = {}
+    genders = np.full(len(codes), UNKNOWN, np.int64)
+    for number, code in enumerate(codes):
+        thing, gender = form_of(code)
+        genders[number] = GENDERS.index(gender)
+        found.setdefault(thing, [UNKNOWN] * len(GENDERS))[genders[number]] = number
+    forms = np.array([found[form_of(code)[0]] for code in codes], np.int64)
+    none = (forms >= 0).sum(1) < 2
+    genders[none], forms[none] = UNKNOWN, UNKNOWN
+    return genders, forms
 
 
 def _need_tones(domains: list[str]) -> bool:

@@ -26,6 +26,7 @@ BYTES = NDArray[np.uint8]
 
 _TONES = dict(zip(("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"), TONES[1:], strict=True))
 _PEOPLE = {"1F466", "1F467", "1F468", "1F469", "1F9D1", "1F9D2"}
+_FORMS = {"1F468": "man", "2642": "man", "1F469": "woman", "2640": "woman"}
 _SHAPES = {"g", "path", "circle", "rect", "line", "polyline", "polygon", "ellipse", "use"}
 _FLAG = re.compile(r"1F1(E[6-9A-F]|F[0-9A-F])(-|$)|1F3F[34](-|$)|(1F3C1|1F6A9|1F38C)$")
 _PART = re.compile(r"(1F3F[B-F]|1F9B[0-3])$")  # swatches of skin and hair
@@ -83,9 +84,21 @@ def split_of(code: str) -> str:
     return "test" if share < 12 else "val" if share < 18 else "train"
 
 
-def half_of(code: str) -> int:
-    """Return the half, 0 or 1, of the unpaired training pictures, by the split key."""
-    return int(hashlib.sha1(split_key(code).encode()).hexdigest()[8], 16) % 2
+def part_of(code: str, parts: int) -> int:
+    """Return the part, of so many, of the unpaired training pictures, by the split key."""
+    return int(hashlib.sha1(split_key(code).encode()).hexdigest()[:9], 16) % parts
+
+
+def form_of(code: str) -> tuple[str, str]:
+    """Return what an emoji shows, as the hexcode of a person, and its gender, of GENDERS.
+
+    1F468-200D-1F680 is the man (1F468) of 1F9D1-200D-1F680, the astronaut, and
+    1F3C3-200D-2640-FE0F the woman (2640) of 1F3C3, the runner.
+    """
+    parts = [part for part in code.split("-") if part not in _TONES and part != "FE0F"]
+    found = {_FORMS[part] for part in parts if part in _FORMS}
+    person = "-".join("1F9D1" if part in ("1F468", "1F469") else part for part in parts)
+    return re.sub("-200D-(2640|2642)", "", person), found.pop() if len(found) == 1 else "person"
 
 
 def _pair_if_usable(svg: str) -> tuple[BYTES, BYTES] | None:

@@ -11,17 +11,18 @@ INTS = NDArray[np.int64]
 
 DRAWS = 6  # mirror, two for the place of the crop, brightness, contrast, saturation
 _BLOCK = 4096  # draws are made for so many positions at once, since a generator costs 20 us
-_SHUFFLE, _VARY, _MIX = 0, 1, 2
+_SHUFFLE, _VARY, _MIX, _BALANCE, _REFER = range(5)
 
 
 class Order:
     """The endless sequence of one domain: epochs of permutations, and uniform draws.
 
-    stream: sequences of equal seed and stream agree; unpaired domains have a stream each.
+    stream: sequences of equal seed and stream agree; unpaired domains have a stream each. part:
+    further numbers that tell the streams within a stream apart.
     """
 
-    def __init__(self, seed: int, stream: int, count: int) -> None:
-        self._key, self._count = (seed, stream), count
+    def __init__(self, seed: int, stream: int, count: int, part: tuple[int, ...] = ()) -> None:
+        self._key, self._count = (seed, stream, *part), count
         self._epochs: dict[int, INTS] = {}
         self._blocks: dict[int, NDArray[np.float64]] = {}
 
@@ -56,6 +57,66 @@ class Order:
             generator = np.random.default_rng([*self._key, _VARY, number])
             self._blocks[number] = generator.random((_BLOCK, DRAWS))
         return self._blocks[number]
+
+
+class BalancedOrder(Order):
+    """As `Order`, but every class comes equally often: once in as many positions as classes.
+
+    The pictures of a class come in epochs of permutations of their own. labels: the class of each
+    picture, of which at least one is known; those of none (below 0) never come.
+    """
+
+    def __init__(self, seed: int, stream: int, labels: INTS) -> None:
+        super().__init__(seed, stream, len(labels))
+        self._own = list(_by_class(labels).values())
+        self._turns = Order(seed, stream, len(self._own), (_BALANCE, 0))
+        self._orders = [
+            Order(seed, stream, len(own), (_BALANCE, number))
+            for number, own in enumerate(self._own, start=1)
+        ]
+
+    def rows(self, positions: INTS) -> INTS:
+        """Return the number of the picture at each position."""
+        turns, rounds = self._turns.rows(positions), positions // len(self._own)
+        found = np.empty_like(positions)
+        for turn in np.unique(turns):
+            here = turns == turn
+            found[here] = self._own[turn][self._orders[turn].rows(rounds[here])]
+        return found
+
+
+class ReferenceOrder:
+    """For each position a class, and some pictures of it that show what it looks like.
+
+    Classes are drawn uniformly from those that have pictures, the pictures of a class uniformly,
+    all different; if a class has fewer than `count`, they come again in turn. labels: the class of
+    each picture, of which at least one is known.
+    """
+
+    def __init__(self, seed: int, labels: INTS, count: int) -> None:
+        self._seed, self._count = seed, count
+        self._own = list(_by_class(labels).items())
+
+    def of(self, positions: INTS) -> tuple[INTS, INTS, NDArray[np.float64]]:
+        """Return classes [B], pictures [B, count] and their draws [B, count, DRAWS] in [0, 1)."""
+        found = [self._at(position) for position in positions.tolist()]
+        classes, rows, draws = zip(*found, strict=True)
+        return np.array(classes, np.int64), np.stack(rows), np.stack(draws)
+
+    def _at(self, position: int) -> tuple[int, INTS, NDArray[np.float64]]:
+        generator = np.random.default_rng([self._seed, 0, _REFER, position])
+        number, own = self._own[generator.integers(len(self._own))]
+        chosen = generator.choice(len(own), min(self._count, len(own)), replace=False)
+        draws = generator.random((self._count, DRAWS))
+        return number, own[np.resize(chosen, self._count)], draws
+
+
+def _by_class(labels: INTS) -> dict[int, INTS]:
+    """The numbers of the pictures of each class that has some."""
+    order = np.argsort(labels, kind="stable")
+    numbers, first = np.unique(labels[order], return_index=True)
+    found = zip(numbers.tolist(), np.split(order, first[1:]), strict=True)
+    return {number: own for number, own in found if number >= 0}
 
 
 class BucketOrder:

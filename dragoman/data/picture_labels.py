@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.file_table import Column, FileTable
-from dragoman.data.label_sets import LabelColumn, finish
+from dragoman.data.label_sets import LABELS, LabelColumn, disagreement, finish
 from dragoman.data.manifest import columns_by_key
 from dragoman.data.names import Names, matched
 from dragoman.data.records import Records, open_records, shorten
@@ -48,7 +49,7 @@ def add_labels(table: FileTable, folder: Path, settings: DataSettings) -> None:
         for place, each in numbered:
             each.add(str(cells[place]))
     classes, numbers = finish(labels)
-    found = rows.found(table, folder, records)
+    found = rows.found(table, folder, records, classes, numbers)
     known = np.vstack([numbers, np.full((1, len(sets)), UNKNOWN, np.int32)])  # row -1 is unknown
     table.set_labels(classes, {split: known[own] for split, own in found.items()})
     table.problems += records.all_problems()
@@ -87,13 +88,24 @@ class _Rows:
         self._endings.append(number)
         self._lines.append(line)
 
-    def found(self, table: FileTable, folder: Path, records: Records) -> dict[str, INTS]:
-        """Return, for each picture of each split, the number of its row, or -1."""
+    def found(
+        self,
+        table: FileTable,
+        folder: Path,
+        records: Records,
+        classes: Mapping[str, tuple[str, ...]],
+        numbers: LABELS,
+    ) -> dict[str, INTS]:
+        """Return, for each picture of each split, the number of its row, or -1.
+
+        classes, numbers: what rows say of their pictures, for messages.
+        """
         order = np.array(sorted(range(len(self._stems)), key=self._stems.__getitem__), np.int64)
         names = Names.of([self._stems[row] for row in order])
         same = [one == other for one, other in pairwise(names.encoded())]
         again = np.array([False, *same][: len(order)], bool)
-        self._tell(records, order[again], "is named a second time; remove one of the rows")
+        before = np.roll(order, 1)
+        self._tell_again(records, order[again], before[again], classes, numbers)
         order, names = order[~again], names.take(np.flatnonzero(~again))
         columns = [table.files[split]["image"][0] for split in table.splits]
         target, several = _targets(names, columns, folder)
@@ -108,11 +120,11 @@ class _Rows:
         wrong = (target >= 0) & (given > 0) & (given != self._suffixes(columns)[target])
         self._tell(records, order[wrong], "has another suffix than the picture of this name")
         target[wrong] = -1
-        _, first = np.unique(target, return_index=True)
+        _, first, place = np.unique(target, return_index=True, return_inverse=True)
         twice = np.ones(len(target), bool)
         twice[first] = target[first] < 0
         twice &= target >= 0
-        self._tell(records, order[twice], "is named a second time; remove one of the rows")
+        self._tell_again(records, order[twice], order[first[place[twice]]], classes, numbers)
         rows = np.full(sum(map(len, columns)), -1)
         sound = (target >= 0) & ~twice
         rows[target[sound]] = order[sound]
@@ -126,6 +138,23 @@ class _Rows:
             for column in columns
         ]
         return np.concatenate(numbers)
+
+    def _tell_again(
+        self,
+        records: Records,
+        rows: INTS,
+        others: INTS,
+        classes: Mapping[str, tuple[str, ...]],
+        numbers: LABELS,
+    ) -> None:
+        """Tell of rows whose picture another row names too, and whether their classes agree."""
+        for row, other in sorted(zip(rows.tolist(), others.tolist(), strict=True)):
+            name = shorten(self._stems[row].decode())
+            disagreeing = disagreement(classes, numbers[row], numbers[other])
+            words = "is named a second time; remove one of the rows"
+            if disagreeing:
+                words = f"is {disagreeing} on line {self._lines[other]}; keep the row that is right"
+            records.problem(self._lines[row], f"{name} {words}")
 
     def _tell(self, records: Records, rows: INTS, words: str) -> None:
         for row in np.sort(rows).tolist():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from dragoman.data.catalogue import Domain
 from dragoman.data.settings import DataSettings, Reduction
 from dragoman.data.sizes import Size, resized
-from dragoman.data.source import Source, reduce
+from dragoman.data.source import INTS, Source, reduce
+from dragoman.data.wrapping import Wrapping
 from dragoman.errors import SettingsError
 
 SCALES = (2, 3, 4, 8)
 SIGMA = 0.4  # of the Gaussian, in pixels of the small picture: 1.6 of the large one at scale 4
 _REACH = 3.0  # sigmas beyond which the Gaussian counts as nothing
-INTS = NDArray[np.int64]
 
 
 def reduced(source: Source, settings: DataSettings) -> Source:
@@ -76,7 +76,7 @@ def check_divides(scale: int, size: Size, tile: int = 0) -> None:
     )
 
 
-class Reduced(Source):
+class Reduced(Wrapping):
     """The only pictures of a source as `high`, and as `low` the same in 1/scale of the size.
 
     Sizes are those of `high`, to whose pixels layers belong. low is made of the stored numbers of
@@ -84,13 +84,12 @@ class Reduced(Source):
     """
 
     def __init__(self, source: Source, scale: int, reduction: Reduction) -> None:
-        self._large, self.scale, self._reduction = source, scale, reduction
+        super().__init__(source)
+        self.scale, self._reduction = scale, reduction
         manner = "" if reduction == "bicubic" else f"_{reduction}"
         self.name = f"{source.name}-x{scale}{manner}"
-        self.size, self.shapes, self.tile = source.size, source.shapes, source.tile
         domain = source.domains["image"]
         self.domains = {"low": domain, "high": domain}
-        self.layers, self.splits, self.label_sets = source.layers, source.splits, source.label_sets
         for shape in self.shapes:
             check_divides(scale, shape, self.tile)
 
@@ -105,38 +104,18 @@ class Reduced(Source):
 
     def count(self, split: str, key: str) -> int:
         """Return how many pictures a key has in a split."""
-        return self._large.count(split, _key(key))
+        return self._inner.count(split, _key(key))
 
     def pictures(
         self, split: str, key: str, rows: INTS, places: NDArray[np.float64] | None, size: Size
     ) -> NDArray:
         """Return pictures [B, planes, *size] as stored; those of low are smaller by the scale."""
-        large = self._large.pictures(split, _key(key), rows, places, size)
+        large = self._inner.pictures(split, _key(key), rows, places, size)
         return smaller(large, self.scale, self._reduction) if key == "low" else large
-
-    def names(self, split: str) -> Sequence[str]:
-        """Return the name of each picture."""
-        return self._large.names(split)
-
-    def labels(self, split: str, rows: INTS) -> INTS | None:
-        """Return the classes of these pictures, [B, label sets], if any."""
-        return self._large.labels(split, rows)
-
-    def buckets(self, split: str) -> INTS | None:
-        """Return which of `shapes` each picture of a split goes to; None if all have one size."""
-        return self._large.buckets(split)
-
-    def unfit(self) -> list[str]:
-        """Return a line, with file and reason, for everything that cannot be used."""
-        return self._large.unfit()
-
-    def digest(self) -> str:
-        """Changes if pictures are added, removed or come into another split."""
-        return self._large.digest()
 
     def check_size(self, size: Size) -> None:
         """Raise SettingsError if pictures cannot be had in this size."""
-        self._large.check_size(size)
+        super().check_size(size)
         check_divides(self.scale, size, self.tile)
 
 

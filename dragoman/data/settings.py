@@ -91,6 +91,14 @@ class DataSettings:
     pairing: Literal["paired", "unpaired"] = knob(
         "paired", "paired: a and b show the same thing; unpaired: they are drawn independently"
     )
+    balanced: bool = knob(
+        False, "labelled pictures: draw every class of the first label set equally often"
+    )
+    unseen: str | None = knob(
+        None,
+        "labelled pictures: classes of the first label set, apart by commas, that are left out of "
+        "the training split, to be known by examples only; val and test keep them",
+    )
     crop: Literal["random", "fixed"] = knob(
         "random",
         "random: any place of the raster or resized picture; fixed: tiles of a grid, or the centre",

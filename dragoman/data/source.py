@@ -13,6 +13,8 @@ from dragoman.data.sizes import Size
 from dragoman.data.table import SPLITS
 from dragoman.errors import SettingsError
 
+INTS = NDArray[np.int64]
+
 
 class Source(ABC):
     """Pictures by batch key, in splits.
@@ -21,7 +23,8 @@ class Source(ABC):
     numbers belong to the same pixels. size: height and width of the pictures in pixels. shapes:
     all sizes that training batches may have. scale: how many times larger than those of the key
     low that is; 1 where there are none. tile: stored side, which sizes must divide; 0 if pictures
-    come in any size. label_sets: names of the classes of whole pictures, by label set.
+    come in any size. label_sets: names of the classes of whole pictures, by label set. unseen:
+    numbers of the classes of the first label set that are left out of the training split.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Source(ABC):
     layers: tuple[str, ...] = ()
     splits: tuple[str, ...] = SPLITS
     label_sets: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    unseen: tuple[int, ...] = ()
 
     @abstractmethod
     def count(self, split: str, key: str) -> int:
@@ -43,7 +47,7 @@ class Source(ABC):
         self,
         split: str,
         key: str,
-        rows: NDArray[np.int64],
+        rows: INTS,
         places: NDArray[np.float64] | None,
         size: Size,
     ) -> NDArray:
@@ -70,11 +74,19 @@ class Source(ABC):
         """True if pictures of one number show the same thing in all domains."""
         return True
 
-    def labels(self, split: str, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    def labels(self, split: str, rows: INTS) -> INTS | None:
         """Return the classes of these pictures of the first domain, [B, label sets], if any."""
         return None
 
-    def buckets(self, split: str) -> NDArray[np.int64] | None:
+    def counterparts(self, split: str, rows: INTS, label_set: str, target: int) -> INTS:
+        """Return the pictures that show the same thing in another class, as numbers [B].
+
+        target: number of the class in that label set; classes in other label sets are the same.
+        -1 where the split has no such picture, or it is not known which it is.
+        """
+        return np.full(len(rows), -1, np.int64)
+
+    def buckets(self, split: str) -> INTS | None:
         """Return which of `shapes` each picture of a split goes to; None if all have one size."""
         return None
 
@@ -97,6 +109,15 @@ class Source(ABC):
                 f"size {side} does not divide the {self.tile} pixels of {self.name}; "
                 f"use {', '.join(fits)}"
             )
+
+
+def found_in(known: INTS, wanted: INTS) -> INTS:
+    """Return where each wanted number stands among the known ones, all different; -1 if nowhere."""
+    if not len(known):
+        return np.full(len(wanted), -1, np.int64)
+    order = np.argsort(known)
+    places = order[np.searchsorted(known[order], wanted).clip(max=len(known) - 1)]
+    return np.where(known[places] == wanted, places, -1)
 
 
 def reduce(pictures: NDArray, size: int, kind: str) -> NDArray:

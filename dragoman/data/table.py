@@ -57,6 +57,10 @@ class Table(ABC):
         """Return the class in each label set, [len(rows), label sets]; UNKNOWN if not known."""
         raise NotImplementedError
 
+    def counterparts(self, split: str, rows: INTS, label_set: str, target: int) -> INTS:
+        """Return the rows that show the same thing in another class of a label set, or -1."""
+        return np.full(len(rows), -1, np.int64)
+
     def containers(self) -> Iterable[str] | None:
         """Return the files that hold all pictures, where many share one; None: one each."""
         return None

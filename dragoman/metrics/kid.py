@@ -121,4 +121,5 @@ KID_ALEX = SetMetric(
         ),
     ),
     _Features,
+    paired=False,
 )

@@ -14,7 +14,8 @@ class Metric:
     """A number per generated picture, [B], from pictures [B, C, H, W] in [-1, 1] and the truth.
 
     better: which way is good. protocol: one sentence that says exactly what is computed.
-    `measure` raises DataError, saying why, for pictures that it cannot judge.
+    `measure` raises DataError, saying why, for pictures that it cannot judge. ours: it judges the
+    generator, not its pictures alone, and makes no sense for baselines.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Metric:
     better: Literal["low", "high"]
     measure: Callable[[Tensor, Tensor], Tensor]
     protocol: str
+    ours: bool = False
 
     def of(self, fake: Tensor, real: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The measure of each picture of a batch, [B]."""

@@ -36,8 +36,13 @@ class Collector(Protocol):
 
 @dataclass(frozen=True)
 class SetMetric:
-    """One or more numbers of a whole split. start: makes a collector, which sees it once."""
+    """One or more numbers of a whole split.
+
+    start: makes a collector, which sees the split once. paired: it compares each picture with its
+    own truth, instead of all made with all true ones.
+    """
 
     name: str
     numbers: tuple[Number, ...]
     start: Callable[[], Collector]
+    paired: bool = True

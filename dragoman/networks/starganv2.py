@@ -212,10 +212,15 @@ class MappingNetwork(nn.Module):
         widths = [hidden if shared else latent, *[hidden] * (own - 1), style]
         self.heads = nn.ModuleList(_dense(widths) for _ in range(domains))
 
-    def forward(self, noise: Tensor, domain: Tensor) -> Tensor:
-        """Noise [B, latent] from N(0, I) and domains [B], int64, to styles [B, style]."""
+    def forward(self, noise: Tensor, domain: Tensor | int) -> Tensor:
+        """Noise [B, latent] from N(0, I) and domains [B], int64, to styles [B, style].
+
+        Of a single domain, given as its number, only that head runs.
+        """
         for layer in self.shared:
             noise = functional.relu(layer(noise))
+        if isinstance(domain, int):
+            return _through(noise, self.heads[domain])
         return _of_domain([_through(noise, head) for head in self.heads], domain)
 
 
@@ -287,9 +292,11 @@ class StyleEncoder(nn.Module):
         self.trunk = Trunk(inputs, width, halved, max_width)
         self.heads = nn.ModuleList(nn.Linear(self.trunk.outputs, style) for _ in range(domains))
 
-    def forward(self, x: Tensor, domain: Tensor) -> Tensor:
-        """Pictures [B, inputs, H, W] and domains [B], int64, to styles [B, style]."""
+    def forward(self, x: Tensor, domain: Tensor | int) -> Tensor:
+        """Pictures [B, inputs, H, W] and domains [B], int64, or a single one, to [B, style]."""
         seen = self.trunk(x)
+        if isinstance(domain, int):
+            return self.heads[domain](seen)
         return _of_domain([head(seen) for head in self.heads], domain)
 
 

@@ -57,8 +57,8 @@ class UNITGenerator(nn.Module):
         super().__init__()
         if not 0 <= shared <= blocks:
             raise SettingsError(
-                f"the two domains cannot share {shared} of {blocks} residual blocks; use --shared "
-                f"{blocks} or less, or more --blocks"
+                f"the two domains cannot share {shared} of {blocks} residual blocks; share "
+                f"{blocks} or less, or use more --blocks"
             )
         self.depth = depth
         self.a, self.b = (

@@ -17,16 +17,23 @@ TRAINING = (
     *("size", "pairing", "crop", "flip"),
 )
 
+MOST_TABLES = 3  # of further directions; a card is to be read at a glance
+
 
 def model_card(
-    config: dict[str, Any], scores: dict[str, Any] | None, credits: str, any_size: bool = True
+    config: dict[str, Any],
+    scores: dict[str, Any] | None,
+    credits: str,
+    any_size: bool = True,
+    shown: bool = False,
 ) -> str:
     """Return the text of README.md for a translator.
 
     config: the content of its config.json: "system", "settings", "facts", "domains", "data",
     "training" and, if it is not to be derived from the data, "license". scores: the content of
     scores.json or None. credits: of the data. any_size: whether it takes pictures of other sizes
-    than those of training. Everything is escaped for Markdown.
+    than those of training. shown: whether it must be shown what to make. Everything is escaped for
+    Markdown.
     """
     try:
         board = scoreboard(scores) if scores else None
@@ -37,7 +44,7 @@ def model_card(
         front_matter(config, board),
         f"# {system} on {data}",
         purpose(config, system, any_size),
-        use(),
+        use(shown),
         training(config, data),
         f"## Scores\n\n{score_text(board)}",
         limits(config, data),
@@ -116,15 +123,17 @@ def size_of(config: dict[str, Any]) -> str:
     return f"{line(size[0])} x {line(size[1])} px" if known else ""
 
 
-def use() -> str:
-    """Say how the translator is used."""
+def use(shown: bool = False) -> str:
+    """Say how the translator is used; shown: with pictures of the domain that is wanted."""
+    chosen = '.choosing(reference="examples")' if shown else ""
+    option = " --reference examples" if shown else ""
     return (
         "## Use\n\n```python\n"
         "import dragoman\nfrom PIL import Image\n\n"
         'translator = dragoman.load("FOLDER")  # the folder of this file\n'
-        'translator(Image.open("in.png")).save("out.png")\n```\n\n'
+        f'translator{chosen}(Image.open("in.png")).save("out.png")\n```\n\n'
         "or for a picture or a folder of pictures:\n\n"
-        "```sh\ndragoman translate FOLDER in.png out.png\n```\n\n"
+        f"```sh\ndragoman translate FOLDER in.png out.png{option}\n```\n\n"
         "The weights are safetensors; loading them runs no code."
     )
 
@@ -146,6 +155,13 @@ def score_text(board: Scoreboard | None) -> str:
     """Return the table of scores, or say how to get one."""
     if board is None:
         return "Not judged yet: `dragoman evaluate RUN` judges the run this comes from."
+    others = board.others if len(board.others) <= MOST_TABLES else ()
+    tables = [(one.way, one_table(one)) for one in (board, *others)]
+    return "\n\n".join((f"### {line(way)}\n\n" if way else "") + told for way, told in tables)
+
+
+def one_table(board: Scoreboard) -> str:
+    """Return the table of one direction."""
     titles = []
     for metric in board.metrics:
         name, better = board.heading(metric)

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from dragoman.report.sheet import as_rgb, enlarge
+from dragoman.report.sheet import as_rgb, enlarge, fitting
 
 LOSSLESS_PIXELS = 400_000  # of one column; larger ones are compressed with a little loss
 
@@ -97,10 +97,9 @@ def tiles(columns: dict[str, np.ndarray], side: int) -> str:
     Pictures larger than `side` px are shrunk to it.
     """
     columns = {name: shrink(as_rgb(name, stack), side) for name, stack in columns.items()}
-    height = max(stack.shape[1] for stack in columns.values())
-    width = max(stack.shape[2] for stack in columns.values())
+    sizes = fitting(list(columns.values()), scale=1)
     parts = []
-    for name, stack in columns.items():
+    for (name, stack), (height, width) in zip(columns.items(), sizes, strict=True):
         picture = strip(enlarge(stack, height, width))
         parts.append(
             f"<figure><figcaption>{escape(name)}</figcaption>"

@@ -197,6 +197,12 @@ def score_table(scores: Scoreboard | None) -> str:
     """Return the scores of the run beside those of the baselines."""
     if scores is None:
         return ""
+    tables = [(one.way, one_table(one)) for one in (scores, *scores.others)]
+    return "\n".join((f"<h3>{escape(way)}</h3>\n" if way else "") + told for way, told in tables)
+
+
+def one_table(scores: Scoreboard) -> str:
+    """Return the table of one direction."""
     head = "<th></th>"
     for metric in scores.metrics:
         name, better = scores.heading(metric)

@@ -1,7 +1,7 @@
 """Scores beside those of the baselines: who is best at what, from the content of scores.json."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dragoman.errors import FileError
@@ -31,6 +31,7 @@ LABELS = {
     "diversity": ("diversity (LPIPS)", "", "high"),
     "nearest_l1": ("nearest answer's L1", "", "low"),
     "nearest_lpips": ("nearest answer's LPIPS", "", "low"),
+    "cycle_l1": ("L1 there and back", "", "low"),
 }
 AFTER = "after "  # begins the row of the translator as an earlier stage left it
 
@@ -55,6 +56,8 @@ class Scoreboard:
     protocol: dict[str, str]
     left_out: dict[str, str]  # metric -> why it could not be measured
     units: dict[str, str] = field(default_factory=dict)
+    way: str = ""  # the direction of translation, where there are several
+    others: tuple["Scoreboard", ...] = ()  # of the other directions
 
     @property
     def metrics(self) -> list[str]:
@@ -104,6 +107,12 @@ class Scoreboard:
 
 def scoreboard(scores: dict[str, Any]) -> Scoreboard:
     """Read scores as an evaluation writes them; raises FileError if there is no metric in them."""
+    others = list(mapping(scores.get("directions")).items())[:MOST]
+    first = _board(scores, str(scores.get("direction", "")) if others else "")
+    return replace(first, others=tuple(_board(mapping(one), name) for name, one in others))
+
+
+def _board(scores: dict[str, Any], way: str) -> Scoreboard:
     ours = score_row(scores)
     if not ours:
         raise FileError("holds no metric")
@@ -122,6 +131,7 @@ def scoreboard(scores: dict[str, Any]) -> Scoreboard:
         protocol={metric: str(protocol[metric]) for metric in ours if metric in protocol},
         left_out={str(metric): str(why) for metric, why in list(left_out.items())[:MOST]},
         units={metric: str(units[metric]) for metric in ours if metric in units},
+        way=str(way)[:MOST],
     )
 
 

@@ -1,5 +1,7 @@
 """Sheets of pictures: one row per example, one captioned column per kind of picture."""
 
+from itertools import pairwise
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -38,8 +40,9 @@ def sheet(
 ) -> Image.Image:
     """Compose a sheet from columns of pictures, uint8 [N, H, W, 3] (or 1 channel) each.
 
-    All columns need the same N; smaller pictures are shown at the size of the largest. scale: whole
-    factor of enlargement; without it tiles are made about 128 px large. Raises DataError.
+    All columns need the same N; lower pictures are shown as high as the highest, in their own
+    aspect. scale: whole factor of enlargement; without it pictures are made about 128 px high.
+    Raises DataError.
     """
     stacks = {name: as_rgb(name, pictures) for name, pictures in columns.items()}
     if not stacks:
@@ -47,25 +50,31 @@ def sheet(
     counts = {name: len(stack) for name, stack in stacks.items()}
     if len(set(counts.values())) > 1:
         raise DataError(f"the columns of a sheet have different numbers of pictures: {counts}")
-    height = max(stack.shape[1] for stack in stacks.values())
-    width = max(stack.shape[2] for stack in stacks.values())
-    if scale is None:
-        scale = min(LARGEST_FACTOR, max(1, -(-READABLE // max(height, width))))
-    height, width = height * scale, width * scale
-    count = next(iter(counts.values()))
-    top = caption_height(width) if captions else 0
-    canvas = np.full(
-        (top + GAP + count * (height + GAP), GAP + len(stacks) * (width + GAP), 3), 255, np.uint8
-    )
-    for i, stack in enumerate(stacks.values()):
-        left = GAP + i * (width + GAP)
+    sizes = fitting(list(stacks.values()), scale)
+    height, count = sizes[0][0], next(iter(counts.values()))
+    lefts = [GAP + sum(width + GAP for _, width in sizes[:i]) for i in range(len(sizes) + 1)]
+    top = caption_height(min(width for _, width in sizes)) if captions else 0
+    canvas = np.full((top + GAP + count * (height + GAP), lefts[-1], 3), 255, np.uint8)
+    for stack, (_, width), left in zip(stacks.values(), sizes, lefts, strict=False):
         for j, tile in enumerate(enlarge(stack, height, width)):
             y = top + GAP + j * (height + GAP)
             canvas[y : y + height, left : left + width] = tile
     picture = Image.fromarray(canvas)
     if captions:
-        write_captions(picture, list(stacks), width)
+        write_captions(picture, list(stacks), lefts)
     return picture
+
+
+def fitting(stacks: list[np.ndarray], scale: int | None = None) -> list[tuple[int, int]]:
+    """Return height and width at which each of the stacks [N, H, W, 3] is shown: all as high.
+
+    scale: of the highest; without it a whole factor that makes what is least wide readable.
+    """
+    height = max(stack.shape[1] for stack in stacks)
+    widths = [stack.shape[2] * height / stack.shape[1] for stack in stacks]
+    if scale is None:
+        scale = min(LARGEST_FACTOR, max(1, -(-READABLE // round(max(height, min(widths))))))
+    return [(height * scale, round(width * scale)) for width in widths]
 
 
 def caption_height(width: int) -> int:
@@ -78,17 +87,20 @@ def caption_size(width: int) -> int:
     return min(24, max(11, width // 10))
 
 
-def write_captions(picture: Image.Image, names: list[str], width: int) -> None:
-    """Write each name above its column, cut with an ellipsis where it is too long."""
+def write_captions(picture: Image.Image, names: list[str], lefts: list[int]) -> None:
+    """Write each name above its column, cut with an ellipsis where it is too long.
+
+    lefts: where each column begins, and in the end where another one would.
+    """
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(caption_size(width))
-    for i, name in enumerate(names):
+    widths = [end - start - GAP for start, end in pairwise(lefts)]
+    font = ImageFont.load_default(caption_size(min(widths)))
+    for name, left, width in zip(names, lefts, widths, strict=False):
         text = " ".join(name.split())
         while text and draw.textlength(text, font) > width:
             text = text.removesuffix("…")[:-1]
             text = text and text + "…"
-        centre = GAP + i * (width + GAP) + width / 2
-        draw.text((centre, 4), text, fill=(60, 60, 60), font=font, anchor="ma")
+        draw.text((left + width / 2, 4), text, fill=(60, 60, 60), font=font, anchor="ma")
 
 
 def chosen(steps: list[int], most: int = 8) -> list[int]:

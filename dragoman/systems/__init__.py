@@ -18,6 +18,15 @@ SYSTEMS = {
     "spade": "SPADE",
     "srgan": "SRGAN",
     "esrgan": "ESRGAN",
+    "distribution_matching": "DistributionMatching",
+    "cyclegan": "CycleGAN",
+    "discogan": "DiscoGAN",
+    "cut": "CUT",
+    "unit": "UNIT",
+    "munit": "MUNIT",
+    "stargan": "StarGAN",
+    "starganv2": "StarGANv2",
+    "funit": "FUNIT",
 }
 
 

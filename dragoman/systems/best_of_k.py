@@ -1,10 +1,10 @@
 """Best of k: several answers for one picture, of which only the nearest has to be right."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from dragoman.controls import Controls
 from dragoman.losses import nearest
 from dragoman.networks.generator import (
     GeneratorSettings,
@@ -70,8 +70,8 @@ class BestOfK(System):
         made = make_pictures(self.generator, batch["a"], self.settings.at_test)
         return made.unflatten(1, (self.settings.answers, -1))
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
-        return self.made(batch)[:, self.chosen(controls)]
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
+        return self.made(batch)[:, (controls or self.controls).answer]
 
     def share(self, batch: Batch, progress: Progress) -> tuple[Tensor, float]:
         return self.made(batch), self.mean_share(progress.fraction)

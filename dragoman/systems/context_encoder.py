@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dragoman import masks
+from dragoman.controls import Controls
 from dragoman.errors import DataError, SettingsError
 from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.losses.distances import full
@@ -282,7 +283,7 @@ class ContextEncoder(System):
     def given(self, batch: Batch) -> Tensor:
         return self.filled(batch["image"], self.hole(batch))
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         hole = self.hole(batch)
         return self.completed(batch["image"], hole, self.predicted(batch["image"], hole))
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from dragoman.controls import Controls
 from dragoman.errors import SettingsError
 from dragoman.losses import nearest
 from dragoman.losses.balance import Balance
@@ -141,8 +142,8 @@ class CRN(System):
         made = self.generator(layout(batch))
         return made.unflatten(1, (-1, self.settings.answers)).transpose(1, 2)
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
-        return self.made(batch)[:, self.chosen(controls)].clamp(-1, 1)
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
+        return self.made(batch)[:, (controls or self.controls).answer].clamp(-1, 1)
 
     def share(self, batch: Batch, progress: Progress) -> Tensor:
         if self.balance is not None:

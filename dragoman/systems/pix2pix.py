@@ -1,11 +1,12 @@
 """pix2pix: a generator learns a picture's partner, a discriminator judges the pair."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dragoman.controls import Controls
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import (
     LABELLED,
@@ -109,7 +110,7 @@ class Pix2Pix(System):
         set_at_test(self.generator, self.settings.at_test, mode)
         return self
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         return make_pictures(self.generator, batch["a"], self.settings.at_test)
 
     def share(self, batch: Batch, progress: Progress) -> Tensor:

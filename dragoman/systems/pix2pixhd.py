@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dragoman.controls import Controls
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.distances import feature_distance
@@ -257,7 +258,7 @@ class Pix2PixHD(System):
     def answers(self) -> int | None:
         return None if self.settings.features else 1
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         features = None
         if self.settings.features:
             features = self.bank.draw(classes(batch["a"]), self.instances(batch))

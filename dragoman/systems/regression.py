@@ -1,10 +1,11 @@
 """Regression: the picture that is right on average (the baseline of every table)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
+from dragoman.controls import Controls
 from dragoman.losses.distances import l1, l2
 from dragoman.networks.generator import (
     GeneratorSettings,
@@ -45,7 +46,7 @@ class Regression(System):
         set_at_test(self.generator, self.settings.at_test, mode)
         return self
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         return make_pictures(self.generator, batch["a"], self.settings.at_test)
 
     def share(self, batch: Batch, progress: Progress) -> Tensor:

@@ -1,11 +1,12 @@
 """SPADE: a map drawn as a picture by a generator that reads the map in every norm."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from dragoman.controls import Controls
 from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.distances import feature_distance, full, kl_normal
@@ -182,7 +183,7 @@ class SPADE(System):
         a = batch["a"]
         return with_boundaries((a + 1) / 2, self.settings.instances, a, batch.get("instance"))
 
-    def generate(self, batch: Batch, controls: dict[str, Any] | None = None) -> Tensor:
+    def generate(self, batch: Batch, controls: Controls | None = None) -> Tensor:
         source, z = batch["a"], None
         if self.settings.multimodal:
             sides = (len(source), self.settings.latent)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.networks.blocks import InstanceNorm
+from dragoman.networks.munit import LayerNorm
 from dragoman.system import System
 from dragoman.tiling.place import Call, Forward, Place, Replacement
 
@@ -29,12 +30,15 @@ class Kind:
     groups: Callable[[nn.Module, int], int]
     eps: Callable[[nn.Module], float]
     single: bool = False  # whether a map of one pixel passes unchanged
+    outside: bool = False  # whether eps is added to the unbiased deviation, not to the variance
 
 
 def kind_of(layer: nn.Module) -> Kind | None:
     """How a layer takes statistics of its input; None if it does not."""
     if isinstance(layer, InstanceNorm):
         return Kind(lambda _, channels: channels, lambda _: 1e-5, single=True)
+    if isinstance(layer, LayerNorm):
+        return Kind(lambda *_: 1, lambda one: one.eps, outside=True)  # ty: ignore
     if isinstance(layer, nn.GroupNorm):
         return Kind(lambda one, _: one.num_groups, lambda one: one.eps)  # ty: ignore
     if isinstance(layer, nn.InstanceNorm2d):
@@ -126,7 +130,7 @@ class SharedNorms:
                 if call == self.wanted[-1]:
                     raise Reached
             moments = self.known.get(call) or self.gathered[call]
-            return _normalised(layer, x, moments, kind.eps(layer))
+            return _normalised(layer, x, moments, kind)
 
         return forward
 
@@ -147,10 +151,13 @@ def _whole(place: Place, x: Tensor) -> tuple[int, int]:
     return place.whole[0] * rows // height, place.whole[1] * columns // width
 
 
-def _normalised(layer: nn.Module, x: Tensor, moments: Moments, eps: float) -> Tensor:
+def _normalised(layer: nn.Module, x: Tensor, moments: Moments, kind: Kind) -> Tensor:
     """Bring a map [1, C, H, W] to mean 0 and variance 1 of the whole, then scale and shift it."""
-    repeat = x.shape[1] // len(moments.mean)
-    scale = (moments.variance + eps).rsqrt().repeat_interleave(repeat)
+    repeat, eps = x.shape[1] // len(moments.mean), kind.eps(layer)
+    scale = (moments.variance + eps).rsqrt()
+    if kind.outside:
+        scale = 1 / ((moments.squares / (moments.count - 1)).sqrt() + eps)
+    scale = scale.repeat_interleave(repeat)
     shift = -moments.mean.repeat_interleave(repeat) * scale
     weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
     if weight is not None:

@@ -144,13 +144,20 @@ class Passage:
         ]
 
     def _together(self, squares: list[Part], layers: list[Layer]) -> bool:
-        """Run a sample as one batch, whose common statistics hold; False if that cannot be."""
+        """Run a sample as one batch, whose common statistics hold; False if that cannot be.
+
+        A system that draws numbers gives each picture of a batch its own noise, but the squares are
+        parts of one.
+        """
         self.norms.begin([layer.call for layer in layers], len(squares))
         self.place.windows, self.place.core = [box for box, _ in squares], squares[0][1]
         parts = [mirrored(self.read, box, *self.size) for box, _ in squares]
+        before = random_state(self.tiler.device)
         try:
             self.system.generate({self.system.source: torch.cat(parts).to(self.tiler.device)})
         except Reached:
+            if not torch.equal(random_state(self.tiler.device), before):
+                return False
             self.norms.settle()
             return True
         except Apart:
@@ -285,6 +292,12 @@ class Passage:
             ) from cause
         self.tile = self.tiler.tile = tile
         self.say(f"memory does not suffice: the picture goes on in tiles of {tile} px")
+
+
+def random_state(device: torch.device) -> Tensor:
+    """The state of PyTorch's generators that a system on this device may draw from."""
+    own = torch.get_rng_state()
+    return torch.cat([own, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else own
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dragoman.errors import DataError, DragomanError, SettingsError
+from dragoman.controls import offered
+from dragoman.errors import DataError, DragomanError, SettingsError, did_you_mean
 from dragoman.interruption import listening
 from dragoman.pipeline import Translator, load
-from dragoman.settings import parse
+from dragoman.settings import own_values, parse
 from dragoman.translating.files import Stages, Work
 from dragoman.translating.flow import flow, lanes
 from dragoman.translating.options import Options
@@ -45,17 +46,24 @@ def translate(
 
     run: a run, a saved translator, a Hub repository, or a loaded translator. source: a file, a
     folder, a pattern, a list or several inputs joined by "+"; see `sources.find`. out: a file or,
-    for several pictures, a folder, in which names and folders are kept. options: see `Options`.
+    for several pictures, a folder, in which names and folders are kept. options: see `Options`;
+    others are controls, as of `Translator.choosing`.
 
     Files are written whole or not at all. What is there already is left, unless it is older than
     its input, or a single file was named. A picture that cannot be translated does not stop the
     rest: PicturesFailed lists them at the end. Raises DataError, SettingsError or FileError before
     any work for what cannot be; Stopped after Ctrl-C or SIGTERM.
     """
-    chosen = Options(**parse([Options], options))
+    own = own_values(Options, options)
+    controls = {name: value for name, value in options.items() if name not in own}
+    chosen = Options(**parse([Options], own))
     _ = chosen.part  # refused before anything is looked for
     pictures = find(str(source), Path(out))
     translator = run if isinstance(run, Translator) else load(run, chosen.device)
+    if controls:
+        check_known(translator, controls)
+        translator = translator.choosing(**controls)
+    translator.system.check_chosen()
     jobs = [
         _Job(
             one, pictures, make_plan(pictures, str(out), chosen, one.target, tag), chosen, str(out)
@@ -73,6 +81,15 @@ def translate(
     if failed:
         raise PicturesFailed("\n".join(dict.fromkeys([*told, *failed])))
     return "\n".join(told)
+
+
+def check_known(translator: Translator, names: Iterable[str]) -> None:
+    """Raise SettingsError for what is neither an option nor a control of the translator."""
+    controls = offered(translator.system.Controls)
+    known = [*(field.name for field in fields(Options)), *controls]
+    for name in names:
+        if name not in controls:
+            raise SettingsError(f"unknown setting '{name}'{did_you_mean(name, known)}")
 
 
 def _answering(translator: Translator, count: int) -> list[tuple[Translator, str]]:

@@ -94,3 +94,16 @@ class Options:
                 f"second on, got '{self.shard}'"
             )
         return int(number) - 1, int(count)
+
+
+@dataclass(frozen=True)
+class StyleOptions:
+    """What is painted of the styles of a translator."""
+
+    count: int = knob(5, "styles: columns of the grid, or stations of the way", 1, 64)
+    frames: int = knob(
+        0, "pictures from each style to the next; 0: a grid of the styles themselves", 0, 120
+    )
+    seed: int = knob(0, "of the styles that are drawn")
+    milliseconds: int = knob(80, "of each picture of an animation", 20, 10_000)
+    device: str = knob("auto", "auto, cpu, cuda or cuda:N")

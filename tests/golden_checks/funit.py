@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from dragoman.convert import funit
 from dragoman.engine import sum_of
-from dragoman.losses import distances, feature_matching, penalties
-from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.networks.funit import ClassPatchDiscriminator, FewShotGenerator
-from dragoman.system import Terms
+from dragoman.system import Facts, Progress, Terms
 from golden_checks.fixture import Fixture
 from golden_checks.losses import leaf
 from golden_checks.pix2pixhd import compare_gradients
@@ -62,39 +61,45 @@ class Learnt:
 def learn(fixture: Fixture, dtype: torch.dtype) -> Learnt:
     """Take the gradients of both updates, each from the stored weights, in a precision."""
     settings = fixture.constructor
-    made = funit.generator(fixture.under("weights/gen/")).to(dtype)
-    judge = funit.discriminator(fixture.under("weights/dis/")).to(dtype)
+    states = (fixture.under("weights/gen/"), fixture.under("weights/dis/"))
     (xa, xb), (la, lb) = (
         [fixture.tensors[f"input/{kind}{name}"] for name in "ab"] for kind in ("x", "l")
     )
     xa, xb, la, lb = xa.to(dtype), xb.to(dtype), la.long(), lb.long()
-    content = made.content(xa)
-    translated = made.decode(content, made.class_code(xb))
-    again = made.decode(content, made.class_code(xa))
+    classes = {"class": tuple(map(str, range(settings["dis"]["num_classes"])))}
+    facts = Facts({"image": xa.shape[1]}, (xa.shape[2], xa.shape[3]), classes=classes)
+    weights = {"lambda_reconstruction": settings["r_w"], "lambda_matching": settings["fm_w"]}
+    assert settings["gan_w"] == 1  # we have no such knob
+    system = funit.funit(*states, facts, **weights, lambda_slope=PENALTY).to(dtype)
+    batch = {"image": xa, "label": la, "reference": xb[:, None], "reference_label": lb}
 
-    (logits_t, heard_t), (logits_r, heard_r) = judge(translated, lb), judge(again, la)
-    fool = [generator_term("hinge", logits) for logits in (logits_t, logits_r)]
+    made = system.share(batch, Progress(0, 1))
+    judging, making = (
+        loss(batch, made) for loss in (system.discriminator_loss, system.generator_loss)
+    )
+    judge = system.discriminator
+    again = system.generator(xa)
+    shown, anew = judge(made.fake, lb)[0], judge(again, la)[0]
     told = {
-        "gen/adv": torch.stack(fool).mean(),
-        "gen/x_rec": distances.l1(again, xa),
-        "gen/c_rec": feature_matching.place_means(judge(xa, la)[1], heard_r),
-        "gen/m_rec": feature_matching.place_means(judge(xb, lb)[1], heard_t),
-        "gen/acc": torch.stack([(x >= 0).to(dtype).mean() for x in (logits_t, logits_r)]).mean(),
+        "gen/adv": making["adversarial"],
+        "gen/x_rec": making["reconstruction"] / settings["r_w"],
+        "gen/c_rec": making["matching_own"] / settings["fm_w"],
+        "gen/m_rec": making["matching"] / settings["fm_w"],
+        "gen/acc": (_share(shown >= 0) + _share(anew >= 0)) / 2,
+        "gen/total": sum_of(making),
+        "dis/real": judging["real"],
+        "dis/fake": judging["fake"],
+        "dis/reg": judging["penalty"] / PENALTY,
+        "dis/acc": (_share(judge(xb, lb)[0] >= 0) + _share(shown < 0)) / 2,
+        "dis/total": sum_of(judging),
     }
-    weights = {"adv": "gan_w", "x_rec": "r_w", "c_rec": "fm_w", "m_rec": "fm_w"}
-    told["gen/total"] = sum_of({n: settings[w] * told[f"gen/{n}"] for n, w in weights.items()})
+    sum_of(judging).backward(inputs=list(judge.parameters()))
+    sum_of(making).backward(inputs=list(system.generator.parameters()))
+    return Learnt(system.generator, judge, told)
 
-    real, fake = judge(xb, lb)[0], judge(translated.detach(), lb)[0]
-    hinge = discriminator_terms("hinge", real, fake)
-    # The slope is that of the mean over places and pictures; `r1` is half its square.
-    penalty = 2 * penalties.r1(lambda x: judge(x, lb)[0].mean(), xb)
-    right = ((real >= 0).to(dtype).mean() + (fake < 0).to(dtype).mean()) / 2
-    told |= {f"dis/{name}": term for name, term in hinge.items()}
-    told |= {"dis/reg": penalty, "dis/acc": right}
-    told["dis/total"] = settings["gan_w"] * sum_of(hinge) + PENALTY * penalty
-    told["gen/total"].backward(inputs=list(made.parameters()))
-    told["dis/total"].backward(inputs=list(judge.parameters()))
-    return Learnt(made, judge, told)
+
+def _share(right: Tensor) -> Tensor:
+    return right.double().mean()
 
 
 def check_model(fixture: Fixture) -> None:

@@ -3,20 +3,20 @@
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from dragoman.convert import munit as convert
 from dragoman.convert import renaming
-from dragoman.engine import sum_of
+from dragoman.engine import Engine, EngineSettings, sum_of
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
-from dragoman.losses.distances import l1
 from dragoman.losses.domain_invariant import DomainInvariant
 from dragoman.losses.perceptual import Perceptual
 from dragoman.networks.munit import Activation, AdaIN, Judges, LayerNorm, Norm
-from dragoman.system import Terms
+from dragoman.shared_latent import SharedLatent
+from dragoman.system import Facts, Progress, Terms
 from golden_checks.fixture import NEGLIGIBLE, Fixture, Unsupported
 from golden_checks.losses import leaf
 from golden_checks.pix2pixhd import WORST, statistics
@@ -31,6 +31,7 @@ NORMS: dict[str, Norm] = {
     "sn": "spectral",
 }
 DOMAINS = ("a", "b")
+STEPS = 100  # of the stage that the trace is cut from; the learning rate stays constant
 
 
 def known(names: dict[str, Any], name: str) -> Any:
@@ -146,8 +147,8 @@ def check_perceptual(fixture: Fixture) -> None:
     fixture.compare("grad/img", image.grad)
 
 
-class Trainer:
-    """The official trainer: two domains, one optimizer of both generators, one of both judges."""
+class Training:
+    """The official trainer of two domains, by our system and engine."""
 
     WEIGHTS: ClassVar[dict[str, str]] = {  # the setting that weighs a term, by its official name
         "adv": "gan_w",
@@ -156,138 +157,149 @@ class Trainer:
         "recon_c": "recon_c_w",
         "cycrecon_x": "recon_x_cyc_w",
     }
+    TERMS: ClassVar[dict[str, str]] = {  # and our name of it
+        "adv": "adversarial",
+        "recon_x": "image",
+        "recon_s": "style",
+        "recon_c": "content",
+        "cycrecon_x": "cycle",
+    }
+    NOISE = "styles"  # the method that draws
 
     def __init__(self, fixture: Fixture, dtype: torch.dtype) -> None:
-        settings = self.settings = fixture.constructor
-        if settings["vgg_w"]:
+        self.fixture, self.settings, self.dtype = fixture, fixture.constructor, dtype
+        if self.settings["vgg_w"]:
             raise Unsupported("a training step with the perceptual term")
-        self.kind = known(OBJECTIVES, settings["dis"]["gan_type"])
-        self.networks: dict[str, nn.Module] = {}
-        self.layers: dict[str, dict[str, str]] = {}
-        for domain in DOMAINS:
-            network = self.generator(fixture.under(f"weights/gen_{domain}/"))
-            judge = judges_of(fixture.under(f"weights/dis_{domain}/"), settings["dis"])
-            self.networks[f"gen_{domain}"] = network.to(dtype)
-            self.networks[f"dis_{domain}"] = judge.to(dtype)
-            self.layers[f"gen_{domain}"] = self.generator_layers(network)
-            self.layers[f"dis_{domain}"] = convert.discriminator_layers(judge)
-        self.real = {d: fixture.tensors[f"input/x_{d}"].to(dtype) for d in DOMAINS}
-        self.optimizers = {who: self.optimizer(who) for who in ("gen", "dis")}
+        real = {domain: fixture.tensors[f"input/x_{domain}"] for domain in DOMAINS}
+        height, width = real["a"].shape[-2:]
+        facts = Facts({domain: x.shape[1] for domain, x in real.items()}, (height, width))
+        states = {
+            who: {domain: fixture.under(f"weights/{who}_{domain}/") for domain in DOMAINS}
+            for who in ("gen", "dis")
+        }
+        made = self.make(states["gen"], states["dis"], facts, **self.knobs())
+        self.system = made.to(dtype)
+        self.batch = {domain: x.to(dtype) for domain, x in real.items()}
 
-    def generator(self, weights: dict[str, Tensor]) -> nn.Module:
-        """The networks of one domain."""
-        return convert.autoencoder(weights, **manner(self.settings["gen"]))
-
-    def generator_layers(self, network: Any) -> dict[str, str]:
-        """Official name of each of their layers."""
-        return convert.autoencoder_layers(network)
-
-    def optimizer(self, who: str) -> Adam:
-        """Adam with decay of weights as an L2 term."""
-        settings = self.settings
-        return Adam(
-            [p for domain in DOMAINS for p in self.networks[f"{who}_{domain}"].parameters()],
-            lr=settings["lr"],
-            betas=(settings["beta1"], settings["beta2"]),
-            weight_decay=settings["weight_decay"],
+    def make(self, *given: Any, **settings: Any) -> SharedLatent:
+        """The system of official states."""
+        return convert.munit(
+            *given,
+            lambda_style=self.settings["recon_s_w"],
+            lambda_content=self.settings["recon_c_w"],
+            **settings,
         )
 
-    def draws(self, fixture: Fixture, place: str) -> list[Tensor]:
-        """The noise drawn in a turn, in its order."""
-        noise = fixture.under(f"input/noise/{place}/")
-        kind = self.real["a"].dtype
-        return [noise[str(number)].to(kind) for number in range(len(noise))]
-
-    def fakes(self, draws: list[Tensor]) -> dict[str, Tensor]:
-        """Pictures of each domain made of the other's, as discriminators judge them."""
-        nets: dict[str, Any] = self.networks
-        style_a, style_b = (draw.flatten(1) for draw in draws)
-        content = {d: nets[f"gen_{d}"].content(self.real[d]) for d in DOMAINS}
+    def knobs(self) -> dict[str, Any]:
+        """Our settings, but for those that the weights tell."""
+        settings, judged = self.settings, manner(self.settings["dis"])
         return {
-            "a": nets["gen_a"].decode(content["b"], style_a),
-            "b": nets["gen_b"].decode(content["a"], style_b),
+            **manner(settings["gen"]),
+            **{f"discriminator_{name}": value for name, value in judged.items()},
+            "discriminator_norm": known(NORMS, settings["dis"]["norm"]),
+            "adversarial": known(OBJECTIVES, settings["dis"]["gan_type"]),
+            "lambda_adversarial": settings["gan_w"],
+            "lambda_image": settings["recon_x_w"],
+            "lambda_cycle": settings["recon_x_cyc_w"],
+            "lr": settings["lr"],
+            "beta1": settings["beta1"],
+            "beta2": settings["beta2"],
+            "weight_decay": settings["weight_decay"],
         }
 
-    def generator_terms(self, draws: list[Tensor]) -> Terms:
-        """The terms of gen_update without their weights, by official name."""
-        nets: dict[str, Any] = {d: self.networks[f"gen_{d}"] for d in DOMAINS}
-        style = {d: draw.flatten(1) for d, draw in zip(DOMAINS, draws, strict=True)}
-        codes = {d: nets[d].encode(self.real[d]) for d in DOMAINS}
-        terms: Terms = {}
-        fake, again = {}, {}
-        for own, other in zip(DOMAINS, reversed(DOMAINS), strict=True):
-            fake[own] = nets[own].decode(codes[other][0], style[own])
-            again[own] = nets[own].encode(fake[own])
-            terms[f"recon_x_{own}"] = l1(nets[own].decode(*codes[own]), self.real[own])
-            terms[f"recon_s_{own}"] = l1(again[own][1], style[own])
-            judge = self.networks[f"dis_{own}"]
-            terms[f"adv_{own}"] = fooling_loss(self.kind, judge, fake[own])
-        for own, other in zip(DOMAINS, reversed(DOMAINS), strict=True):
-            # The content code of x_a is found anew in what was made of it in domain b.
-            terms[f"recon_c_{own}"] = l1(again[other][0], codes[own][0])
-            if self.settings["recon_x_cyc_w"] > 0:
-                cycled = nets[own].decode(again[other][0], codes[own][1])
-                terms[f"cycrecon_x_{own}"] = l1(cycled, self.real[own])
-        return terms
+    def networks(self) -> dict[str, tuple[Any, dict[str, str]]]:
+        """Our network and the official names of its layers, by official name."""
+        found: dict[str, tuple[Any, dict[str, str]]] = {}
+        for domain in DOMAINS:
+            made, judge = self.translator(domain), self.system.judge(domain)
+            found[f"gen_{domain}"] = made, self.translator_layers(made)
+            found[f"dis_{domain}"] = judge, convert.discriminator_layers(judge)  # ty: ignore
+        return found
 
-    def weight(self, term: str) -> float:
-        """The weight of a term: that of the longest of WEIGHTS with which its name begins."""
-        known_as = max((name for name in self.WEIGHTS if term.startswith(name)), key=len)
-        return self.settings[self.WEIGHTS[known_as]]
+    def translator(self, domain: str) -> Any:
+        """The official generator of a domain."""
+        return self.system.get_submodule(f"autoencoder_{domain}")
 
-    def generator_turn(self, draws: list[Tensor]) -> Terms:
-        """Take the gradients of gen_update; its losses by official name."""
-        terms = self.generator_terms(draws)
-        total = sum_of({name: self.weight(name) * term for name, term in terms.items()})
-        self.descend("gen", total)
-        return {f"loss_gen_{name}": term for name, term in (terms | {"total": total}).items()}
+    def translator_layers(self, network: Any) -> dict[str, str]:
+        """Official name of each of its layers."""
+        return convert.autoencoder_layers(network)
 
-    def judge_turn(self, draws: list[Tensor]) -> Terms:
-        """Take the gradients of dis_update; its losses by official name."""
-        with torch.no_grad():
-            fake = self.fakes(draws)
-        terms = {
-            d: judge_loss(self.kind, self.networks[f"dis_{d}"], self.real[d], fake[d])
-            for d in DOMAINS
-        }
-        total = self.settings["gan_w"] * sum_of(terms)
-        self.descend("dis", total)
-        return {f"loss_dis_{name}": term for name, term in (terms | {"total": total}).items()}
+    def noise(self, place: str) -> Any:
+        """What our system draws in a turn, as the official one drew it."""
+        drawn = self.draws(place)
+        return {domain: one.flatten(1) for domain, one in zip(DOMAINS, drawn, strict=True)}
 
-    def descend(self, who: str, total: Tensor) -> None:
-        """Fresh gradients of those who learn."""
-        groups = self.optimizers[who].param_groups
-        self.optimizers[who].zero_grad()
-        total.backward(inputs=[p for group in groups for p in group["params"]])
+    def draws(self, place: str) -> list[Tensor]:
+        """The noise drawn in a turn, in its order."""
+        noise = self.fixture.under(f"input/noise/{place}/")
+        return [noise[str(number)].to(self.dtype) for number in range(len(noise))]
+
+    def drawing(self, *places: str) -> Any:
+        """Let the next turns draw the stored noise."""
+        return patch.object(self.system, self.NOISE, side_effect=[self.noise(p) for p in places])
+
+    def losses(self, who: str, terms: Terms) -> Terms:
+        """The losses of a turn without their weights, by official name."""
+        start, told = f"loss_{who}_", {f"loss_{who}_total": sum_of(terms)}
+        for domain in DOMAINS if who == "dis" else ():
+            both = terms[f"real_{domain}"] + terms[f"fake_{domain}"]
+            told[start + domain] = both / self.settings["gan_w"]
+        for official, weight in self.WEIGHTS.items() if who == "gen" else ():
+            for domain in DOMAINS:
+                name = f"{self.TERMS[official]}_{domain}"
+                if name in terms and self.settings[weight]:
+                    plain = terms[name] / self.settings[weight]
+                    told[start + self.official(official, domain)] = plain
+        return told
+
+    def official(self, term: str, domain: str) -> str:
+        """Official name of a term of a domain."""
+        return f"{term}_{domain}"
+
+    def learn(self, who: str) -> Terms:
+        """Take the gradients of a turn before any update; returns its losses."""
+        system = self.system
+        loss = system.generator_loss if who == "gen" else system.discriminator_loss
+        with self.drawing(f"{who}_init"):
+            terms = loss(self.batch, system.share(self.batch, Progress(0, STEPS)))
+        learning = [n for name, (n, _) in self.networks().items() if name.startswith(who)]
+        sum_of(terms).backward(inputs=[p for n in learning for p in n.parameters()])
+        return self.losses(who, terms)
 
 
-def check_update(fixture: Fixture, kind: type[Trainer] = Trainer) -> None:
-    """Both updates from the given weights in float32, then in turns in float64."""
+def check_update(fixture: Fixture, kind: type[Training] = Training) -> None:
+    """Losses and gradients of both turns, then steps of the engine in float64."""
     fixture = with_usual_names(fixture)
     ours, exact = (kind(fixture, dtype) for dtype in (torch.float32, torch.float64))
-    for trainer in (ours, exact):
-        for turn, who in ((trainer.generator_turn, "gen"), (trainer.judge_turn, "dis")):
-            losses = turn(trainer.draws(fixture, f"{who}_init"))
-            if trainer is ours:
+    for training in (ours, exact):
+        for who in ("gen", "dis"):
+            losses = training.learn(who)
+            if training is ours:
                 compare_losses(fixture, f"output/{who}_init/", losses)
-    for name, layers in ours.layers.items():
-        pair = (trainer.networks[name] for trainer in (ours, exact))
-        compare_gradients(fixture, *pair, layers, f"{name}/")
+    for name, (network, layers) in ours.networks().items():
+        compare_gradients(fixture, network, exact.networks()[name][0], layers, f"{name}/")
     check_sequence(fixture, kind(fixture, torch.float64))
 
 
-def check_sequence(fixture: Fixture, trainer: Trainer) -> None:
-    """The discriminators' step, then the generators', as often as it is stored."""
+def check_sequence(fixture: Fixture, training: Training) -> None:
+    """The engine's steps, as often as they are stored."""
+    heard: dict[str, Terms] = {}
+    settings = EngineSettings(precision="fp32", average=0.0, device="cpu", deterministic=False)
+    engine = Engine(
+        training.system, settings, STEPS, lambda step, turn, terms: heard.update({turn: terms})
+    )
+    (stage,) = engine.stages
+    engine.enter(stage)
     stored = (re.match(r"output64/seq(\d+)", key) for key in fixture.tensors)
     last = max(int(match[1]) for match in stored if match)
     for step in range(1, last + 1):  # of some steps the losses alone are stored
-        for who, turn in (("dis", trainer.judge_turn), ("gen", trainer.generator_turn)):
-            losses = turn(trainer.draws(fixture, f"seq{step}_{who}"))
+        with training.drawing(f"seq{step}_dis", f"seq{step}_gen"):
+            engine.take_step(stage, training.batch)
+        for who, turn in (("dis", "discriminator"), ("gen", "generator")):
+            losses = training.losses(who, heard[turn])
             compare_losses(fixture, f"output64/seq{step}_{who}/", losses)
-            trainer.optimizers[who].step()
-        for name, network in trainer.networks.items():
-            place = f"seq{step}/weight_stats/{name}/"
-            compare_weights(fixture, place, network, trainer.layers[name])
+        for name, (network, layers) in training.networks().items():
+            compare_weights(fixture, f"seq{step}/weight_stats/{name}/", network, layers)
 
 
 def compare_gradients(

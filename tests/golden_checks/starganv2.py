@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,9 @@ from torch import Tensor, nn
 from dragoman.convert import renaming
 from dragoman.convert import starganv2 as convert
 from dragoman.engine import Engine, EngineSettings, sum_of
-from dragoman.losses.adversarial import discriminator_terms, generator_term
-from dragoman.losses.distances import l1
-from dragoman.losses.penalties import r1
 from dragoman.networks.starganv2 import HighPass
-from dragoman.system import Batch, Facts, Stage, System, Terms, Turn
+from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
+from dragoman.systems.starganv2 import StarGANv2
 from golden_checks.fixture import NEGLIGIBLE, Fixture
 from golden_checks.losses import leaf
 
@@ -125,71 +124,60 @@ def check_layers(fixture: Fixture) -> None:
         fixture.compare(f"output/{name}", output)
 
 
-class Nets:
-    """The four networks of a fixture, and its batch."""
+TERMS = {"real": "real", "fake": "fake", "reg": "penalty"}  # ours by the official names
+TERMS |= {"adv": "adversarial", "sty": "style", "ds": "diversity", "cyc": "cycle"}
 
-    def __init__(self, fixture: Fixture) -> None:
-        self.settings: dict[str, Any] = fixture.constructor
-        self.batch = fixture.under("input/")
-        weights = {name: fixture.under(f"weights/{name}/") for name in NETWORKS}
-        self.generator = convert.generator(weights["generator"], self.settings["w_hpf"])
-        self.mapping_network = convert.mapping(weights["mapping_network"])
-        self.style_encoder = convert.style_encoder(weights["style_encoder"])
-        self.discriminator = convert.discriminator(weights["discriminator"])
 
-    def styles(self, latent: bool) -> list[Tensor]:
-        """Two styles of the target domain: from noise, or from pictures of it."""
-        names = ("z_trg", "z_trg2") if latent else ("x_ref", "x_ref2")
-        find = self.mapping_network if latent else self.style_encoder
-        return [find(self.batch[name], self.batch["y_trg"]) for name in names]
+def system_of(fixture: Fixture) -> StarGANv2:
+    """The system of the fixture's weights and settings."""
+    settings, real = fixture.constructor, fixture.tensors["input/x_real"]
+    names = tuple(str(number) for number in range(settings["num_domains"]))
+    height, width = real.shape[-2:]
+    return convert.starganv2(
+        {name: fixture.under(f"weights/{name}/") for name in NETWORKS},
+        Facts({"image": real.shape[1]}, (height, width), classes={"label": names}),
+        high_pass=settings["w_hpf"],
+        lambda_r1=settings["lambda_reg"],
+        lambda_style=settings["lambda_sty"],
+        lambda_cycle=settings["lambda_cyc"],
+        lambda_diversity=settings["lambda_ds"],
+    )
 
-    def discriminator_terms(self, latent: bool) -> Terms:
-        """What D minimises, without weights: L_adv and R1."""
-        real, own, target = (self.batch[name] for name in ("x_real", "y_org", "y_trg"))
-        with torch.no_grad():
-            fake = self.generator(real, self.styles(latent)[0])
-        judged = self.discriminator(real, own), self.discriminator(fake, target)
-        terms = discriminator_terms("nonsaturating", *judged)
-        return terms | {"reg": r1(lambda x: self.discriminator(x, own), real)}
 
-    def generator_terms(self, latent: bool) -> Terms:
-        """What G, F and E minimise ("ds": maximise), without weights (equation 5 of the paper)."""
-        real, own, target = (self.batch[name] for name in ("x_real", "y_org", "y_trg"))
-        style, other = self.styles(latent)
-        fake = self.generator(real, style)
-        with torch.no_grad():
-            second = self.generator(real, other)
-        again = self.generator(fake, self.style_encoder(real, own))
-        judged = self.discriminator(fake, target)
-        return {
-            "adv": generator_term("nonsaturating", judged),
-            "sty": l1(self.style_encoder(fake, target), style),
-            "ds": l1(fake, second),
-            "cyc": l1(again, real),
-        }
+def batch_of(fixture: Fixture) -> Batch:
+    """The fixture's batch."""
+    given = fixture.under("input/")
+    references = torch.stack([given["x_ref"], given["x_ref2"]], 1)
+    labels = {"label": given["y_org"], "reference_label": given["y_trg"]}
+    return {"image": given["x_real"], "reference": references, **labels}
 
-    def total(self, terms: Terms) -> Tensor:
-        """The weighted sum that is minimised."""
-        weights = {"ds": -self.settings["lambda_ds"]}
-        weights |= {name: self.settings[f"lambda_{name}"] for name in ("reg", "sty", "cyc")}
-        return sum_of({name: weights.get(name, 1) * term for name, term in terms.items()})
+
+def losses(system: StarGANv2, terms: Terms) -> Terms:
+    """The terms without weights, by their official names, and what is minimised."""
+    named = {"reg": "r1", "sty": "style", "ds": "diversity", "cyc": "cycle"}
+    weights = {name: getattr(system.settings, f"lambda_{ours}") for name, ours in named.items()}
+    weights["ds"] *= -1  # it is to be large
+    told = {name: terms[ours] for name, ours in TERMS.items() if ours in terms}
+    told = {name: term / weights.get(name, 1) for name, term in told.items()}
+    return told | {"total": sum_of(terms)}
 
 
 def check_losses(fixture: Fixture) -> None:
-    """Both objectives by noise and by reference, their gradients, and the moving average."""
-    for way in ("latent", "ref"):
-        for learner in ("d", "g"):
-            nets = Nets(fixture)
-            make = nets.discriminator_terms if learner == "d" else nets.generator_terms
-            terms = make(way == "latent")
-            terms["total"] = nets.total(terms)
-            for name, term in terms.items():
+    """All turns of our system, their gradients, and the moving average."""
+    noise = torch.stack([fixture.tensors[f"input/{name}"] for name in ("z_trg", "z_trg2")], 1)
+    for way, turned in (("latent", "latent"), ("ref", "reference")):
+        for learner, who in (("d", "discriminator"), ("g", "generator")):
+            system, batch = system_of(fixture), batch_of(fixture)
+            with patch("dragoman.systems.starganv2.torch.randn", lambda *_, **__: noise):
+                drawn = system.share(batch, Progress(0, 100))
+            terms = getattr(system, f"{who}_{turned}_loss")(batch, drawn)
+            for name, term in losses(system, terms).items():
                 fixture.compare(f"output/{way}/{learner}/{name}", term)
-            terms["total"].backward()
+            sum_of(terms).backward()
             for name, layers in NETWORKS.items():
                 start = f"grad_param_stats/{name} (of {learner} total, {way})/"
                 if fixture.under(start):
-                    network = getattr(nets, name)
+                    network = system.get_submodule(name)
                     compare_gradients(fixture, network, layers(network), start)
     check_average(fixture)
 

@@ -45,6 +45,7 @@ def check(
 
     Raises SettingsError or DataError if it cannot even be opened.
     """
+    from dragoman.data.domain_labels import unseen_classes, without_unseen
     from dragoman.data.domains import describe
     from dragoman.data.opening import embedded
     from dragoman.data.reduced import check_divides, check_scale, reduced
@@ -53,11 +54,13 @@ def check(
 
     source = embedded(settings)
     if source is not None:
-        reduced(source, settings)  # for its refusals: small pictures have no faults of their own
+        # For their refusals: small and fewer pictures have no faults of their own.
+        reduced(without_unseen(source, settings), settings)
         return thorough(SourceSubject(source), settings, limit, say or _say)
     table = open_table(settings)
     domains = describe(table, settings)
     check_scale(settings, table.name, domains)
+    unseen_classes(settings, table.name, table.label_sets)
     for shape in shapes_of(settings):
         check_divides(settings.scale, shape)
     return examine(table, domains, settings, say=say, limit=limit)

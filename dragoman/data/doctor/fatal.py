@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from dragoman.data.doctor.findings import Findings
 from dragoman.data.doctor.known import MARKS, Sound, marks
+from dragoman.data.doctor.shared import domain_troubles
 from dragoman.data.doctor.subject import FileSubject, Look, Trouble
 from dragoman.data.doctor.sweep import Progress, Say, Ward, chunks, odd_sizes, swept
 from dragoman.data.ranges import evenly
 from dragoman.data.remembering import remembered
 
 MOST_DECODED = 20_000  # files; more would take minutes at every start with new pictures
-_VERSION = 2  # raised when more is found than before
+_VERSION = 3  # raised when more is found than before
 
 
 class _Unsound(Exception):
@@ -56,7 +57,8 @@ def what_counts(subject: FileSubject) -> str:
     }
     fitting = (subject.limit, settings.fit, settings.aspect, settings.size, settings.load_size)
     places = [(key, table.folders(key) if key in subject.domains else "") for key in table.keys]
-    what = (settings.pairing, settings.crop, domains, fitting, places, table.halves)
+    classes = (settings.balanced, settings.unseen)
+    what = (settings.pairing, settings.crop, domains, fitting, places, table.halves, classes)
     return repr((_VERSION, os.getcwd(), *what))
 
 
@@ -79,6 +81,8 @@ class _Rows:
 
 def _examined(subject: FileSubject, say: Say) -> Findings:
     ward, sound = Ward(subject.problems), Sound(what_counts(subject))
+    for trouble in domain_troubles(subject):
+        ward.add(trouble)
     groups = [
         _rows(subject, split, keys, sound)
         for split in subject.splits

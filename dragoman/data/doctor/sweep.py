@@ -29,6 +29,14 @@ FATAL: dict[str, tuple[str, str]] = {
         "with --pairing unpaired",
     ),
     "same_name": ("pictures of the same name", "keep one of each"),
+    "same_domain": (
+        "domains that hold the same pictures",
+        "put other pictures into one of them, or take one of the folders out",
+    ),
+    "lone_class": (
+        "classes with too few pictures to be domains",
+        "add pictures to them, give theirs another class, or name them with --unseen",
+    ),
     "row": ("rows of a table that cannot be used", "mend these rows, or take them out"),
     "left_out": ("files and folders that are left out", "rename, move or remove them"),
     "unreadable": (

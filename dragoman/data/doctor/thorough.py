@@ -13,6 +13,7 @@ from dragoman.data.doctor.doubling import doubling
 from dragoman.data.doctor.fatal import remember_sound
 from dragoman.data.doctor.findings import Finding, Findings, in_order
 from dragoman.data.doctor.measuring import Measures, measures
+from dragoman.data.doctor.shared import domain_troubles, shared
 from dragoman.data.doctor.statistics import statistics
 from dragoman.data.doctor.subject import FileSubject, Look, Subject, Trouble
 from dragoman.data.doctor.sweep import CHUNK, Progress, Say, Ward, chunks, odd_sizes, swept
@@ -26,6 +27,8 @@ LEAST = 256  # pixels of the shorter side that are enough to judge a JPEG by
 def thorough(subject: Subject, settings: DataSettings, limit: int, say: Say) -> Findings:
     """Examine all pictures, or of each split at most `limit` rows, spread evenly (0: all)."""
     ward = Ward(subject.problems)
+    for trouble in domain_troubles(subject) if isinstance(subject, FileSubject) else ():
+        ward.add(trouble)
     measured: dict[tuple[str, str], Measures] = {}
     groups = [
         (split, keys, np.array(list(evenly(count, limit or count)), np.int64))
@@ -43,6 +46,7 @@ def thorough(subject: Subject, settings: DataSettings, limit: int, say: Say) -> 
         *_with_histograms(ward.findings(), subject, measured),
         *alignment(subject),
         *doubling(subject, measured),
+        *shared(subject, measured),
         *balance(subject, measured, counts),
         *traits(subject, measured, settings),
     ]

@@ -1,0 +1,169 @@
+"""StarGAN: one generator for all domains, told by labels what to make of a picture."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dragoman import controls as choices
+from dragoman.losses.adversarial import discriminator_terms, generator_term
+from dragoman.losses.classification import classification
+from dragoman.losses.distances import l1
+from dragoman.losses.penalties import gradient_penalty
+from dragoman.many_domain import DomainSettings, ManyDomain
+from dragoman.networks.label_vector import label_vector, label_widths
+from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
+from dragoman.settings import knob
+from dragoman.system import Batch, Facts, Progress, Stage, Terms, Turn
+
+MOST_LAYERS = 6  # of the discriminator, as in the reference code; fewer for pictures below 64 px
+
+
+@dataclass(frozen=True)
+class StarGANSettings(DomainSettings):
+    """Knobs of StarGAN; the defaults are the official implementation's."""
+
+    joint: bool = knob(
+        False,
+        "several label sets are attributes of every picture, all given at once (CelebA); else a "
+        "picture is changed in one of them at a time, and a mask says which (CelebA with RaFD)",
+    )
+    targets: Literal["shuffled", "uniform"] = knob(
+        "shuffled", "which classes are made in training: the batch's own, shuffled, or any alike"
+    )
+    width: int = knob(64, "channels of the generator's first layer", 1, 4096)
+    depth: int = knob(2, "times that the generator halves the picture", 1, 6)
+    blocks: int = knob(6, "residual blocks of the generator", 1, 64)
+    discriminator_width: int = knob(64, "channels of the discriminator's first layer", 1, 4096)
+    discriminator_layers: int | None = knob(
+        None, "times that the discriminator halves the picture; default: 6, if it is large enough"
+    )
+    n_critic: int = knob(5, "steps of the discriminator for each of the generator", 1, 1000)
+    lambda_classes: float = knob(1.0, "weight of the classes that the discriminator tells", 0)
+    lambda_cycle: float = knob(10.0, "weight of the way back to the picture's own domain", 0)
+    lambda_penalty: float = knob(10.0, "weight of the critic's gradient penalty", 0)
+    lr: float = knob(1e-4, "learning rate of Adam", 0)
+    lr_discriminator: float | None = knob(None, "the discriminator's, where it differs", 0)
+    beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
+
+
+class Translated(NamedTuple):
+    """What the turns of a step share."""
+
+    fake: Tensor  # the pictures in the domains that are wanted, [B, C, H, W]
+    own: Tensor  # their own classes, by which they come back, [B, S]; -1 in sets not given
+    wanted: Tensor  # the classes that are wanted, [B, S]; -1 in sets where none is
+
+
+class StarGAN(ManyDomain):
+    """D: -L_adv + l_cls L_cls(x); G: L_adv + l_cls L_cls(G(x, c)) + l_rec |x - G(G(x, c), c')|_1.
+
+    Choi et al. 2018, equations 5 and 6, with the Wasserstein objective and gradient penalty of
+    equation 8. The wanted classes c are those of another picture of the batch, for D and G alike.
+
+    Several label sets (section 3.2): the reference code takes a batch of each data set in every
+    iteration, where both c' and c hold that set's labels and the mask that names it. In one pile
+    of mixed pictures that is: each picture draws one of the label sets that it knows, and gets the
+    class of another picture that has drawn the same. Unknown labels are zeros; the class terms run
+    over what is known, so that a picture without any label still teaches the rest. With `joint`
+    all sets are given at once and without a mask, as the attributes of CelebA are.
+    """
+
+    Settings = StarGANSettings
+    settings: StarGANSettings
+    defaults: ClassVar[dict[str, Any]] = {"batch": 16, "schedule": "linear"}
+
+    def __init__(self, settings: StarGANSettings, facts: Facts) -> None:
+        super().__init__(settings, facts)
+        self.widths = label_widths({name: len(names) for name, names in self.sets.items()})
+        self.mask = len(self.sets) > 1 and not settings.joint
+        channels, logits = facts.channels["image"], sum(self.widths)
+        self.generator = StarGANGenerator(
+            channels,
+            logits + len(self.sets) * self.mask,
+            width=settings.width,
+            blocks=settings.blocks,
+            depth=settings.depth,
+        )
+        most = min(facts.size).bit_length() - 1
+        layers = settings.discriminator_layers
+        self.discriminator = StarGANDiscriminator(
+            channels,
+            logits,
+            facts.size,
+            width=settings.discriminator_width,
+            layers=min(MOST_LAYERS, most) if layers is None else layers,
+        )
+
+    def stages(self, steps: int) -> list[Stage]:
+        every = self.settings.n_critic
+        judge = Turn(self.discriminator_loss, [self.discriminator])
+        translate = Turn(self.generator_loss, [self.generator], every, at=(every - 1,))
+        return [Stage("train", steps, [judge, translate])]
+
+    def translated(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """The pictures in the domains of labels [B, S], where -1 asks for nothing."""
+        vector = label_vector(labels, self.widths, self.mask)
+        return self.generator(pictures, vector.to(pictures.device))
+
+    def generate(self, batch: Batch, controls: choices.Controls | None = None) -> Tensor:
+        """With `joint` label sets that are not asked for stay as they are, if that is known."""
+        pictures = batch["image"]
+        # On the CPU, where no operation goes by places, so that tiles can be followed.
+        asked = self.asked(controls, len(pictures), torch.device("cpu"))
+        if self.settings.joint and "label" in batch:
+            asked = torch.where(asked < 0, self.labels_of(batch).cpu(), asked)
+        return self.translated(pictures, asked)
+
+    def share(self, batch: Batch, progress: Progress) -> Translated:
+        own, wanted = self.drawn(self.labels_of(batch))
+        return Translated(self.translated(batch["image"], wanted), own, wanted)
+
+    def drawn(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Of labels [B, S] those that are given in this step, and the wanted ones; -1: neither."""
+        count, sets = labels.shape
+        draws = torch.rand(count, 2, sets, device=labels.device)
+        learned = draws[:, 0].masked_fill(labels < 0, -1).argmax(1)
+        if self.settings.joint:
+            learned = torch.zeros_like(learned)
+        if self.settings.targets == "uniform":
+            classes = [len(names) for names in self.sets.values()]
+            wanted = (draws[:, 1] * torch.tensor(classes, device=labels.device)).long()
+        else:
+            wanted = labels[shuffled(learned)]
+        if self.settings.joint:
+            return labels, wanted
+        given = functional.one_hot(learned, sets).bool()
+        return labels.where(given, -1), wanted.where(given, -1)
+
+    def discriminator_loss(self, batch: Batch, made: Translated) -> Terms:
+        settings, real = self.settings, batch["image"]
+        judged, classes = self.discriminator(real)
+        told = classification(classes, self.labels_of(batch), self.widths)
+        terms = discriminator_terms("wasserstein", judged, self.discriminator(made.fake)[0])
+        terms["classes"] = settings.lambda_classes * told
+        if settings.lambda_penalty:
+            penalty = gradient_penalty(lambda x: self.discriminator(x)[0], real, made.fake)
+            terms["penalty"] = settings.lambda_penalty * penalty
+        return terms
+
+    def generator_loss(self, batch: Batch, made: Translated) -> Terms:
+        settings = self.settings
+        judged, classes = self.discriminator(made.fake)
+        told = classification(classes, made.wanted, self.widths)
+        back = self.translated(made.fake, made.own)
+        return {
+            "adversarial": generator_term("wasserstein", judged),
+            "classes": settings.lambda_classes * told,
+            "cycle": settings.lambda_cycle * l1(back, batch["image"]),
+        }
+
+
+def shuffled(groups: Tensor) -> Tensor:
+    """For each place another one of its group, drawn so that each is taken once: int64 [B]."""
+    order = torch.randperm(len(groups), device=groups.device)
+    partners = torch.empty_like(order)
+    partners[groups.argsort(stable=True)] = order[groups[order].argsort(stable=True)]
+    return partners
