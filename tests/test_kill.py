@@ -19,6 +19,7 @@ from PIL import Image
 from dragoman import checkpoint
 from dragoman.data.settings import DataSettings
 from dragoman.engine import EngineSettings
+from dragoman.settings import knobs
 from dragoman.systems import find_system
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -214,9 +215,8 @@ STATEFUL = {
 
 @pytest.mark.parametrize("system", STATEFUL)
 def test_systems_with_more_state_end_as_if_never_killed(start, tiny, tmp_path, system):
-    own = find_system(system).Settings.__dataclass_fields__
-    known = {**DataSettings.__dataclass_fields__, **EngineSettings.__dataclass_fields__, **own}
-    values = {key: value for key, value in tiny.items() if key in (*known, "live")}
+    known = [*knobs([find_system(system).Settings, DataSettings, EngineSettings]), "live"]
+    values = {key: value for key, value in tiny.items() if key in known}
     values |= {**STATEFUL[system], "steps": 6, "batch": 2, "checkpoint_every": 2, "average": 0.9}
     if system == "starganv2":
         values["data"] = labelled(tmp_path / "data")
