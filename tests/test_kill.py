@@ -16,10 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dragoman import checkpoint
+from dragoman import checkpoint, settings
 from dragoman.data.settings import DataSettings
 from dragoman.engine import EngineSettings
-from dragoman.settings import knobs
 from dragoman.systems import find_system
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -215,7 +214,7 @@ STATEFUL = {
 
 @pytest.mark.parametrize("system", STATEFUL)
 def test_systems_with_more_state_end_as_if_never_killed(start, tiny, tmp_path, system):
-    known = [*knobs([find_system(system).Settings, DataSettings, EngineSettings]), "live"]
+    known = [*settings.knobs([find_system(system).Settings, DataSettings, EngineSettings]), "live"]
     values = {key: value for key, value in tiny.items() if key in known}
     values |= {**STATEFUL[system], "steps": 6, "batch": 2, "checkpoint_every": 2, "average": 0.9}
     if system == "starganv2":
