@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dragoman.pipeline import Translator
 from dragoman.settings import build
 from dragoman.system import Facts
 from dragoman.systems import find_system
@@ -81,3 +82,19 @@ def picture_batch(number: int, batch: int = 4, size: int = 32) -> dict[str, Tens
         "reference_label": (index // 2 + number) % 3,
     }
     return {**pictures, **numbers, **labels, **examples, "index": index}
+
+
+def translator(name: str = "cyclegan") -> Translator:
+    """A translator of a small system, of photographs."""
+    domain = {"name": "photo", "kind": "photo", "channels": 3}
+    system = make(name)
+    config = {
+        "system": name,
+        "settings": vars(system.settings),
+        "facts": vars(system.facts),
+        "domains": dict.fromkeys(KEYS, domain),
+        "data": "synthetic",
+        "credits": "",
+        "training": {},
+    }
+    return Translator(system, config, "cpu")

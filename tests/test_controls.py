@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from synthetic import KEYS, make, picture_batch
+from synthetic import picture_batch, translator
 
 from dragoman import cli
 from dragoman.controls import Controls, Towards, changed, offered
 from dragoman.data.catalogue import Domain
 from dragoman.errors import DataError, SettingsError
-from dragoman.pipeline import Translator
 from dragoman.settings import knob, knobs
 from dragoman.translating import translate
 from dragoman.translating.references import reference_pictures
@@ -26,21 +25,6 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 class Shown(Towards):
     reference: Any = knob(None, "pictures of the look that is wanted", pictures=True)
     truncation: float = knob(1.0, "how far a look may be from the usual one", 0, 2)
-
-
-def translator(name: str = "cyclegan") -> Translator:
-    domain = {"name": "photo", "kind": "photo", "channels": 3}
-    system = make(name)
-    config = {
-        "system": name,
-        "settings": vars(system.settings),
-        "facts": vars(system.facts),
-        "domains": dict.fromkeys(KEYS, domain),
-        "data": "synthetic",
-        "credits": "",
-        "training": {},
-    }
-    return Translator(system, config, "cpu")
 
 
 def test_answers_are_no_control_and_pictures_are_told_apart():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from synthetic import KEYS, make, picture_batch
+from synthetic import picture_batch, translator
 
 from dragoman.errors import DataError, SettingsError
 from dragoman.pipeline import Translator
@@ -15,21 +15,6 @@ from dragoman.report.sheet import GAP
 from dragoman.translating.styles import paint_styles
 
 SYSTEMS = ("munit", "starganv2")
-
-
-def translator(name: str) -> Translator:
-    domain = {"name": "photo", "kind": "photo", "channels": 3}
-    system = make(name)
-    config = {
-        "system": name,
-        "settings": vars(system.settings),
-        "facts": vars(system.facts),
-        "domains": dict.fromkeys(KEYS, domain),
-        "data": "synthetic",
-        "credits": "",
-        "training": {},
-    }
-    return Translator(system, config, "cpu")
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)

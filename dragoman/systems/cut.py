@@ -122,7 +122,9 @@ class CUT(System):
         return torch.tanh(last.to(pictures.dtype)), heard
 
     def share(self, batch: Batch, progress: Progress) -> Made:
-        flipped = self.settings.flip_equivariance and _heads(batch["a"])
+        # Drawn like the pictures: so parts of a batch that are made again are mirrored again.
+        drawn = torch.rand_like(batch["a"][0, 0, 0, 0]) < 0.5
+        flipped = self.settings.flip_equivariance and bool(drawn)
         fake, keys = self._made(batch["a"], flipped)
         same, same_keys = None, []
         if self.settings.identity:
@@ -157,8 +159,3 @@ class CUT(System):
         places = draw_places(keys, settings.patches)
         vectors = self.heads(queries, places), self.heads(keys, places)
         return patch_nce(*vectors, settings.temperature, settings.across)
-
-
-def _heads(like: Tensor) -> bool:
-    """Toss a coin, on the device: so a batch that is taken in parts again sees the same."""
-    return torch.rand((), device=like.device).item() < 0.5
