@@ -4,8 +4,8 @@ python benchmarks/steps.py [--systems pix2pix ...] [--seconds 6] [--rounds 3] [-
 
 Networks, batch and size are those of each system's recipe (RECIPES). The plain loop has the same
 networks and losses, eager and in fp32: one forward shared by the turns, the gradient of each loss
-to the networks of its turn, Adam tensor by tensor, no moving average, no checks, no journal. All
-variants run in one process in turn; each ratio is of the medians over the rounds.
+to the networks of its turn, the optimizer tensor by tensor, no moving average, no checks, no
+journal. All variants run in one process in turn; each ratio is of the medians over the rounds.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from throughput import speed
+from torch.optim import Optimizer
 
 from dragoman.data import open_data
 from dragoman.data.settings import DataSettings
@@ -46,15 +47,19 @@ def made(values: dict[str, Any], name: str, facts: Any) -> System:
     return kind(build(kind.Settings, values), facts)
 
 
+def one_by_one(optimizer: Optimizer) -> Optimizer:
+    """The same optimizer, which takes tensor by tensor as a hand-written loop's often does."""
+    for group in optimizer.param_groups:
+        group["foreach"] = False
+        if "fused" in group:
+            group["fused"] = False
+    return optimizer
+
+
 def plain_step(system: System, stage: Stage, batch: Batch) -> Step:
     """The step of a loop as one writes it by hand."""
     networks = dict.fromkeys(network for turn in stage.turns for network in turn.networks)
-    adam = {}
-    for network in networks:
-        known = system.optimizer(network).param_groups[0]
-        adam[network] = torch.optim.Adam(
-            network.parameters(), known["lr"], known["betas"], foreach=False, fused=False
-        )
+    optimizers = {network: one_by_one(system.optimizer(network)) for network in networks}
     numbers = itertools.count()
 
     def step() -> int:
@@ -65,10 +70,10 @@ def plain_step(system: System, stage: Stage, batch: Batch) -> Step:
                 continue
             learning = [p for network in turn.networks for p in network.parameters()]
             for network in turn.networks:
-                adam[network].zero_grad()
+                optimizers[network].zero_grad()
             sum_of(turn.loss(batch, shared)).backward(inputs=learning)
             for network in turn.networks:
-                adam[network].step()
+                optimizers[network].step()
         return len(next(iter(batch.values())))
 
     return step
@@ -130,7 +135,7 @@ def main() -> None:
         plain = next(iter(medians.values()))
         for variant, median in medians.items():
             print(
-                f"{name:16s}{recipe.stem:28s}{variant:16s}{median:9.1f} pictures/s"
+                f"{name:24s}{recipe.stem:28s}{variant:16s}{median:9.1f} pictures/s"
                 f"{median / plain:8.2f} x",
                 flush=True,
             )
