@@ -11,6 +11,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from repeat import MANY
+
 from dragoman.run import read_json
 from dragoman.settings import read_yaml
 
@@ -26,10 +28,12 @@ BESIDE = {
     "relief_esrgan": ["relief_srgan"],
 }
 BASELINES = ("mean", "bicubic", "linear", "nearest", "input")
+UNPAIRED = ("l1", "psnr", "lpips", "cycle_l1", "kid_alex", "pixel_accuracy", "class_accuracy")
 COVER = ("psnr", "lpips", "kid_alex", "pixel_accuracy", "class_accuracy", "miou")
 MEASURES = {  # by what a recipe's scores hold, the first that fits
     "hole_psnr": ("hole_l1_percent", "hole_l2_percent", "hole_psnr", "lpips"),
     "psnr_y": ("psnr", "psnr_y", "ssim_y", "lpips", "kid_alex"),
+    "cycle_l1": (*UNPAIRED, "diversity", "nearest_lpips"),
     "diversity": ("l1", "nearest_l1", "nearest_lpips", "diversity", *COVER[1:]),
     "pixel_accuracy": COVER,
     "l1": ("psnr", "l1", "lpips"),
@@ -50,6 +54,7 @@ NAMES = {
     "nearest_l1": "nearest L1",
     "nearest_lpips": "nearest LPIPS",
     "diversity": "diversity",
+    "cycle_l1": "cycle L1",
 }
 DIGITS = {
     "psnr": 2,
@@ -87,6 +92,25 @@ def numbers(seeds: dict[str, Any]) -> str:
     return f"{len(seeds)} seeds, mean +- standard deviation"
 
 
+def directions(found: dict[str, Any], names: tuple[str, ...], seeds: int) -> list[str]:
+    """Each further direction; of many only how often it is nearer to the truth than a copy is."""
+    if len(found) <= MANY:
+        return [f"{name}: {row(one, names, seeds)}" for name, one in found.items()]
+    apart = {
+        name: one["l1"]["mean"] - one["input_l1"]["mean"]
+        for name, one in found.items()
+        if "input_l1" in one
+    }
+    if not apart:
+        return []
+    better, worst = sum(value < 0 for value in apart.values()), max(apart, key=apart.__getitem__)
+    ours, copied = (found[worst][key]["mean"] for key in ("l1", "input_l1"))
+    return [
+        f"L1 below the copied input's in {better} of {len(apart)} directions; the hardest, "
+        f"{worst}: {ours:.4f}, copied {copied:.4f}"
+    ]
+
+
 def result(recipe: Path) -> list[str]:
     """Sentences on what a recipe reached, beside what it is compared with."""
     found = read_json(recipe.with_suffix(".json"))
@@ -99,6 +123,7 @@ def result(recipe: Path) -> list[str]:
         row(found["scores"], names, len(seeds)),
     ]
     lines += [f"{name}: {row(one, names, len(seeds))}" for name, one in found["stages"].items()]
+    lines += directions(found.get("directions", {}), names, len(seeds))
     for other in BESIDE.get(recipe.stem, []):
         path = recipe.with_name(f"{other}.json")
         if path.exists():
@@ -110,12 +135,15 @@ def result(recipe: Path) -> list[str]:
 
 
 def cost(recipe: Path, note: str) -> str:
-    """Time of training of the quickest and of the slowest seed."""
+    """Time of training of the quickest and of the slowest seed, for each kind of machine."""
     seeds = read_json(recipe.with_suffix(".json"))["seeds"].values()
-    seconds = sorted(round(one["training_seconds"]) for one in seeds)
-    told = f"{seconds[0]} to {seconds[-1]}" if seconds[0] < seconds[-1] else f"{seconds[0]}"
-    machine = next(iter(seeds))["machine"]
-    return f"{told} s of training{', ' + note if note else ''} ({machine})"
+    told = []
+    for machine in dict.fromkeys(one["machine"] for one in seeds):
+        own = sorted(round(one["training_seconds"]) for one in seeds if one["machine"] == machine)
+        span = f"{own[0]} to {own[-1]}" if own[0] < own[-1] else f"{own[0]}"
+        under = f", {note}" if note and "no GPU" in machine else ""
+        told.append(f"{span} s of training{under} ({machine})")
+    return "; ".join(told)
 
 
 def comment(mark: str, lines: list[str]) -> list[str]:

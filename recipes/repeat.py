@@ -25,6 +25,8 @@ from dragoman.run import Run, read_json
 from dragoman.settings import read_yaml
 
 Row = dict[str, float]
+MANY = 4  # directions: of more not all measures are kept
+FEW = ("l1", "lpips", "diversity", "kid_alex")
 
 
 def folder_of(recipe: Path, seed: int, folder: Path) -> Path:
@@ -49,18 +51,30 @@ def means(row: dict[str, Any]) -> Row:
     return {name: value["mean"] for name, value in row.items() if "mean" in (value or {})}
 
 
+def way(scores: dict[str, Any], count: int) -> Row:
+    """The means of one of several directions; of many only the FEW, and the copied input's L1."""
+    row = means({name: scores[name] for name in scores["better"] if name in scores})
+    if count <= MANY:
+        return row
+    copied = means(scores["baselines"].get("input", {}))
+    row = {name: row[name] for name in FEW if name in row}
+    return {**row, **({"input_l1": copied["l1"]} if "l1" in copied else {})}
+
+
 def record(run: Run, again: bool) -> dict[str, Any]:
     """What is kept of one seed, and what all seeds have in common under "common"."""
     scores = evaluate(run.folder) if again else run.scores
     facts = read_json(run.folder / "run.json")
     rows = {name: means(row) for name, row in scores["baselines"].items()}
     stages = {name: row for name, row in rows.items() if name.startswith("after ")}
+    ways = scores.get("directions", {})
     return {
         "steps": facts["steps"],
         "training_seconds": facts["training_seconds"],
         "machine": facts["machine"],
         "scores": means({name: scores[name] for name in scores["better"] if name in scores}),
         "stages": stages,
+        "directions": {name: way(one, len(ways)) for name, one in ways.items()},
         "common": {
             **{name: scores[name] for name in ("data", "split", "count")},
             "baselines": {
@@ -80,6 +94,12 @@ def summary(rows: list[Row]) -> dict[str, Row]:
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         found[name] = {"mean": statistics.mean(values), "spread": spread}
     return found
+
+
+def summaries(rows: list[dict[str, Row]]) -> dict[str, dict[str, Row]]:
+    """The same of several named rows."""
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: summary([row[name] for row in rows]) for name in names}
 
 
 def known(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -103,15 +123,13 @@ def write(recipe: Path, seeds: list[int], folder: Path, again: bool = False) -> 
     if not kept:
         return
     rows = dict(sorted(kept.items(), key=lambda item: int(item[0])))
-    stages = next(iter(rows.values()))["stages"]
     result = {
         "command": f"python recipes/repeat.py {recipe} --seeds {' '.join(rows)}",
         "settings": settings,
         "common": common,
         "scores": summary([row["scores"] for row in rows.values()]),
-        "stages": {
-            name: summary([row["stages"][name] for row in rows.values()]) for name in stages
-        },
+        "stages": summaries([row["stages"] for row in rows.values()]),
+        "directions": summaries([row.get("directions", {}) for row in rows.values()]),
         "seeds": rows,
     }
     path.write_text(json.dumps(result, indent=1) + "\n")

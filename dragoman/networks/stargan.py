@@ -10,6 +10,7 @@ from dragoman.errors import DataError, SettingsError
 from dragoman.networks.scaled_norm import ScaledInstanceNorm
 
 SLOPE = 0.01  # of the discriminator's leaky ReLUs
+RESTS = -2.0  # of the attention's logit: at first an eighth of each pixel changes
 
 
 def _norm(channels: int, running: bool) -> nn.Module:
@@ -51,7 +52,9 @@ class StarGANGenerator(nn.Module):
     channels: of the pictures that it reads and makes. labels: length of the label vector, of
     `networks.label_vector.label_vector` where there are several label sets. depth: halvings, 2 in
     the paper. running: whether norms keep running statistics and go by them in evaluation, as the
-    reference code's would if it ever evaluated; else by the picture's own, as it does.
+    reference code's would if it ever evaluated; else by the picture's own, as it does. attention:
+    the generator makes a mask M in (0, 1) too, and gives M C + (1 - M) x for the colours C that it
+    makes else (Pumarola et al. 2018, equation 1), so that what need not change stays exactly.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class StarGANGenerator(nn.Module):
         blocks: int = 6,
         depth: int = 2,
         running: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         self.labels, self.stride = labels, 2**depth
@@ -79,6 +83,7 @@ class StarGANGenerator(nn.Module):
             for c, more in reversed(pairs)
         )
         self.last = nn.Conv2d(width, channels, 7, padding=3, bias=False)
+        self.attention = nn.Conv2d(width, 1, 7, padding=3) if attention else None
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Pictures [B, channels, H, W] and label vectors [B, labels] to pictures in (-1, 1)."""
@@ -90,7 +95,10 @@ class StarGANGenerator(nn.Module):
         hidden = self.first(torch.cat([x, planes], 1))
         for block in (*self.down, *self.blocks, *self.up):
             hidden = block(hidden)
-        return torch.tanh(self.last(hidden).to(x.dtype))
+        made = torch.tanh(self.last(hidden).to(x.dtype))
+        if self.attention is None:
+            return made
+        return torch.lerp(x, made, torch.sigmoid(self.attention(hidden).to(x.dtype) + RESTS))
 
 
 class StarGANDiscriminator(nn.Module):

@@ -36,6 +36,11 @@ class StarGANSettings(DomainSettings):
     width: int = knob(64, "channels of the generator's first layer", 1, 4096)
     depth: int = knob(2, "times that the generator halves the picture", 1, 6)
     blocks: int = knob(6, "residual blocks of the generator", 1, 64)
+    attention: bool = knob(
+        False,
+        "the generator also says where the picture changes, and all else stays as it is "
+        "(Pumarola et al. 2018)",
+    )
     discriminator_width: int = knob(64, "channels of the discriminator's first layer", 1, 4096)
     discriminator_layers: int | None = knob(
         None, "times that the discriminator halves the picture; default: 6, if it is large enough"
@@ -86,6 +91,7 @@ class StarGAN(ManyDomain):
             width=settings.width,
             blocks=settings.blocks,
             depth=settings.depth,
+            attention=settings.attention,
         )
         most = min(facts.size).bit_length() - 1
         layers = settings.discriminator_layers
