@@ -208,3 +208,17 @@ def test_other_weights_are_refused():
         convert.discriminator(
             official(judge, convert.discriminator_layers(judge)) | {"main.9.bias": torch.zeros(1)}
         )
+
+
+def test_attention_changes_only_the_share_that_it_names() -> None:
+    """M C + (1 - M) x: with weights of 0 the mask is the same everywhere."""
+    network = shuffled(StarGANGenerator(3, 2, width=4, blocks=1, attention=True))
+    x, label = torch.rand(2, 3, 8, 8) * 2 - 1, torch.eye(2)
+    assert network.attention is not None
+    torch.nn.init.zeros_(network.attention.weight)
+    torch.nn.init.constant_(network.attention.bias, 50.0)
+    colours = network(x, label)
+    torch.nn.init.constant_(network.attention.bias, -50.0)
+    torch.testing.assert_close(network(x, label), x)
+    torch.nn.init.constant_(network.attention.bias, 2.0 + math.log(3))  # sigmoid(log 3) = 3 / 4
+    torch.testing.assert_close(network(x, label), 0.75 * colours + 0.25 * x)
