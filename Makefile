@@ -53,12 +53,13 @@ recipe-four-layouts: .venv/installed
 recipe-whole-earth: .venv/installed
 	$(BIN)/python recipes/whole_earth.py runs/earth_pix2pix-seed0
 
-# The table of the context encoder's paper and its linear probe; needs the runs of five recipes.
+# The table of the context encoder's paper and its linear probe; needs the runs of six recipes.
 recipe-inpainting: .venv/installed
 	$(BIN)/python recipes/inpainting.py --joint $(wildcard runs/earth_context_encoder-seed?) \
 	  --l2 $(wildcard runs/earth_context_l2-seed?) --out recipes/earth_inpainting.json
 	$(BIN)/python recipes/inpainting.py --joint $(wildcard runs/openmoji_context_encoder-seed?) \
 	  --l2 $(wildcard runs/openmoji_context_l2-seed?) --probe \
+	  --blocks $(wildcard runs/openmoji_context_blocks-seed?) \
 	  --autoencoder $(wildcard runs/openmoji_autoencoder-seed?) --out recipes/openmoji_inpainting.json
 
 # How often pictures are taken for the class that a few examples show; needs recipe-openmoji-funit.

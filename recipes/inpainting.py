@@ -1,7 +1,7 @@
 """The table of Pathak et al. (2016) for runs of the context encoder, and what their encoders know.
 
 python recipes/inpainting.py --joint RUN [RUN ...] --l2 RUN [RUN ...] --out recipes/NAME.json
-    [--probe --autoencoder RUN [RUN ...]]
+    [--probe --blocks RUN [RUN ...] --autoencoder RUN [RUN ...]]
 
 Runs of one kind are seeds of one recipe; all must have the same data and holes. In the hole of
 each test picture: mean L1 %, mean L2 % and PSNR, mean and spread over seeds, of
@@ -13,7 +13,8 @@ each test picture: mean L1 %, mean L2 % and PSNR, mean and spread over seeds, of
   joint                runs with it
 
 --probe (data with labels): test accuracy of logistic regression on frozen encoder features, beside
-an encoder with random weights and that of plain autoencoders (--mask none).
+an encoder with random weights and that of plain autoencoders (--mask none). --blocks: runs whose
+holes are random blocks, by which the paper learns features; they are only probed.
 """
 
 import argparse
@@ -45,6 +46,7 @@ MEASURES = {
 }
 CELL, BINS, CLIP = 8, 9, 0.2  # px, orientations, and the bound of Dalal and Triggs (2005)
 DECAYS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the probe's weights, chosen on val
+PARTS = 2  # of each side: a probe sees means over quarters, of all places it learns too much
 AT_ONCE = 64  # pictures
 
 Split = dict[str, Tensor]
@@ -86,16 +88,17 @@ def hog(pictures: Tensor, hole: Tensor) -> Tensor:
 
 
 def features(system: ContextEncoder, pictures: Tensor) -> Tensor:
-    """The frozen encoder's last maps, flat: [B, D]."""
+    """The frozen encoder's last maps [B, C, h, w]."""
     with torch.no_grad():
-        return torch.cat([system.encoder(one).flatten(1) for one in pictures.split(AT_ONCE)])
+        return torch.cat([system.encoder(one) for one in pictures.split(AT_ONCE)])
 
 
 def own(system: ContextEncoder) -> Callable[[Tensor, Tensor], Tensor]:
     """Describes pictures with a hole by the system's encoder, with length 1."""
 
     def describe(pictures: Tensor, hole: Tensor) -> Tensor:
-        return functional.normalize(features(system, system.filled(pictures, hole)), dim=1)
+        seen = features(system, system.filled(pictures, hole))
+        return functional.normalize(seen.flatten(1), dim=1)
 
     return describe
 
@@ -178,12 +181,13 @@ def settle_norms(system: ContextEncoder, pictures: Tensor) -> None:
 
 
 def probe(system: ContextEncoder, splits: dict[str, Split], classes: int) -> dict[str, float]:
-    """Logistic regression on standardised features of whole pictures.
+    """Logistic regression on standardised features of whole pictures, means over their quarters.
 
     The weight decay is the one of the lowest loss on val. Returns it with the test accuracy.
     """
     settle_norms(system, splits["train"]["image"])
-    seen = {name: features(system, split["image"]) for name, split in splits.items()}
+    maps = {name: features(system, split["image"]) for name, split in splits.items()}
+    seen = {n: functional.adaptive_avg_pool2d(m, PARTS).flatten(1) for n, m in maps.items()}
     mean, spread = seen["train"].mean(0), seen["train"].std(0) + 1e-5
     seen = {name: (values - mean) / spread for name, values in seen.items()}
     labels = {name: split["label"] for name, split in splits.items()}
@@ -255,12 +259,14 @@ def main() -> None:
     parser.add_argument("--joint", type=Path, nargs="+", required=True)
     parser.add_argument("--l2", type=Path, nargs="+", required=True)
     parser.add_argument("--probe", action="store_true")
+    parser.add_argument("--blocks", type=Path, nargs="+", default=[])
     parser.add_argument("--autoencoder", type=Path, nargs="+", default=[])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     runs = {
         "joint": arguments.joint,
         "reconstruction (L2)": arguments.l2,
+        "random blocks": arguments.blocks,
         "autoencoder": arguments.autoencoder,
     }
     systems = {name: [system_of(f) for f in folders] for name, folders in runs.items() if folders}
