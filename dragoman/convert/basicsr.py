@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from dragoman.convert.renaming import State, load
+from dragoman.convert.renaming import State, how_many, load, not_those, weight
 from dragoman.errors import FileError
 from dragoman.networks.rrdb import RRDBNet
 from dragoman.networks.srresnet import MSRResNet
@@ -37,16 +37,16 @@ EARLIER = {  # names of xinntao/ESRGAN, by BasicSR's
 def msrresnet(state: Weights) -> MSRResNet:
     """Make the generator of an official `MSRResNet`; all settings are read from it."""
     state = unwrapped(state)
-    first, last = _weight(state, "conv_first"), _weight(state, "conv_last")
-    ups, width = _numbered(state, r"upconv(\d+)"), first.shape[0]
-    factor = FACTORS.get(_weight(state, "upconv1").shape[0] // width, 0)
+    first, last = weight(state, "conv_first"), weight(state, "conv_last")
+    ups, width = how_many(state, r"upconv(\d+)\."), first.shape[0]
+    factor = FACTORS.get(weight(state, "upconv1").shape[0] // width, 0)
     if not factor or (factor == 3 and ups > 1):
-        raise _not_a("MSRResNet", state)
+        raise not_those("an official MSRResNet", state)
     network = MSRResNet(
         inputs=first.shape[1],
         outputs=last.shape[0],
         width=width,
-        blocks=_numbered(state, r"body\.(\d+)"),
+        blocks=how_many(state, r"body\.(\d+)\."),
         scale=factor**ups,
     )
     return load(network, state, msrresnet_layers(network))
@@ -70,8 +70,8 @@ def rrdb(state: Weights, scale: int | None = None) -> RRDBNet:
     convolution does not tell it.
     """
     state = modern(unwrapped(state))
-    first, last = _weight(state, "conv_first"), _weight(state, "conv_last")
-    growth = _weight(state, "body.0.rdb1.conv1").shape[0]
+    first, last = weight(state, "conv_first"), weight(state, "conv_last")
+    growth = weight(state, "body.0.rdb1.conv1").shape[0]
     found = SQUEEZED.get(first.shape[1] // last.shape[0]) if scale is None else scale
     if scale is None and (found is None or first.shape[1] % last.shape[0]):
         raise FileError(
@@ -83,7 +83,7 @@ def rrdb(state: Weights, scale: int | None = None) -> RRDBNet:
         inputs=first.shape[1] // max(4 // found, 1) ** 2,  # squares of pixels become channels
         outputs=last.shape[0],
         width=first.shape[0],
-        blocks=_numbered(state, r"body\.(\d+)"),
+        blocks=how_many(state, r"body\.(\d+)\."),
         growth=growth,
         scale=found,
     )
@@ -116,9 +116,9 @@ def generator(state: Weights, scale: int | None = None) -> MSRResNet | RRDBNet:
 def vgg_discriminator(state: Weights) -> VGGDiscriminator:
     """Make the discriminator of an official `VGGStyleDiscriminator`; all is read from it."""
     state = unwrapped(state)
-    first, hidden = _weight(state, "conv0_0"), _weight(state, "linear1", 2)
-    levels = _numbered(state, r"conv(\d+)_1")
-    widest = _weight(state, f"conv{levels - 1}_1").shape[0]
+    first, hidden = weight(state, "conv0_0"), weight(state, "linear1", 2)
+    levels = how_many(state, r"conv(\d+)_1\.")
+    widest = weight(state, f"conv{levels - 1}_1").shape[0]
     side = math.isqrt(hidden.shape[1] // widest)
     network = VGGDiscriminator(
         inputs=first.shape[1],
@@ -126,7 +126,7 @@ def vgg_discriminator(state: Weights) -> VGGDiscriminator:
         width=first.shape[0],
         halvings=levels,
         norm="batch" if "bn0_1.weight" in state else "none",
-        kernel=_weight(state, "conv0_1").shape[-1],
+        kernel=weight(state, "conv0_1").shape[-1],
         hidden=hidden.shape[0],
     )
     return load(network, state, vgg_discriminator_layers(network))
@@ -150,7 +150,7 @@ def unet_discriminator(state: Weights, skips: bool = True) -> UNetDiscriminator:
     But for skips, the official `skip_connection`, which no weight tells.
     """
     state = unwrapped(state)
-    first = _weight(state, "conv0")
+    first = weight(state, "conv0")
     network = UNetDiscriminator(first.shape[1], first.shape[0], skips)
     return load(network, state, unet_discriminator_layers(network))
 
@@ -272,23 +272,3 @@ def _filled(
         )
     system.generator, system.discriminator = made, judge
     return system
-
-
-def _numbered(state: State, pattern: str) -> int:
-    """How many layers there are whose names begin so and hold a number."""
-    return len({found[1] for key in state if (found := re.match(pattern + r"\.", key))})
-
-
-def _weight(state: State, layer: str, axes: int = 4) -> Tensor:
-    weight = state.get(f"{layer}.weight")
-    if weight is None or weight.ndim != axes:
-        raise FileError(
-            f"these weights have no layer '{layer}.weight', which every official network of this "
-            "kind has; check that the file holds this kind of network"
-        )
-    return weight
-
-
-def _not_a(kind: str, state: State) -> FileError:
-    found = re.sub(r"(.{200}).*", r"\1 ...", ", ".join(state))
-    return FileError(f"these weights are not those of an official {kind}; they are: {found}")

@@ -7,9 +7,7 @@ are the places of the layers in their nn.Sequential, counted from 0, as "0.14.we
 import math
 from typing import Any
 
-from torch import Tensor
-
-from dragoman.convert.renaming import State, load
+from dragoman.convert.renaming import State, kernel, load, not_those
 from dragoman.errors import FileError
 from dragoman.networks.context_encoder import (
     ChannelwiseLinear,
@@ -29,9 +27,9 @@ def generator(state: State) -> Inpainter:
     depth = _count(state, "0.") - 1
     ups = _count(state, "") - 1
     if depth < 1 or ups < 1:
-        raise _not_a("netG", state)
-    first, squeeze = _weight(state, "0.0"), _weight(state, f"0.{3 * depth - 1}")
-    last = _weight(state, f"{3 * ups + 3}")
+        raise not_those("a context encoder's netG", state)
+    first, squeeze = kernel(state, "0.0"), kernel(state, f"0.{3 * depth - 1}")
+    last = kernel(state, f"{3 * ups + 3}")
     height, width = squeeze.shape[-2:]
     network = Inpainter(
         inputs=first.shape[1],
@@ -68,8 +66,8 @@ def discriminator(state: State) -> WholeDiscriminator:
     """Make the network of an official netD, which gives logits; all settings are read from it."""
     depth = _count(state, "") - 1
     if depth < 1:
-        raise _not_a("netD", state)
-    first, last = _weight(state, "0"), _weight(state, f"{3 * depth - 1}")
+        raise not_those("a context encoder's netD", state)
+    first, last = kernel(state, "0"), kernel(state, f"{3 * depth - 1}")
     height, width = last.shape[-2:]
     network = WholeDiscriminator(
         first.shape[1], (height << depth, width << depth), width=first.shape[0], depth=depth
@@ -88,7 +86,7 @@ def channelwise(state: State) -> ChannelwiseLinear:
     weight = state.get("weight")
     side = math.isqrt(weight.shape[-1]) if weight is not None and weight.ndim == 3 else 0
     if weight is None or not side or side**2 != weight.shape[-1]:
-        raise _not_a("channel-wise layer", state)
+        raise not_those("a context encoder's channel-wise layer", state)
     network = ChannelwiseLinear(weight.shape[0], (side, side))
     return load(network, {f".{key}": value for key, value in state.items()}, {"": ""})
 
@@ -170,18 +168,3 @@ def _count(state: State, prefix: str) -> int:
     """Convolutions directly in the nn.Sequential at a prefix."""
     found = (key.removeprefix(prefix) for key in state if key.startswith(prefix))
     return sum(key.count(".") == 1 and state[prefix + key].ndim == 4 for key in found)
-
-
-def _weight(state: State, layer: str) -> Tensor:
-    weight = state.get(f"{layer}.weight")
-    if weight is None or weight.ndim != 4:
-        raise FileError(
-            f"these weights have no convolution '{layer}.weight', which a network of the context "
-            "encoder's released code has; check that the file holds this kind of network"
-        )
-    return weight
-
-
-def _not_a(kind: str, state: State) -> FileError:
-    told = ", ".join(list(state)[:8])
-    return FileError(f"these weights are not those of a context encoder's {kind}; they are: {told}")

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.convert import junyanz
-from dragoman.convert.renaming import State, load, weight
+from dragoman.convert.renaming import State, convolutions, how_many, load, weight
 from dragoman.errors import FileError, SettingsError
 from dragoman.losses.contrastive import PatchHeads
-from dragoman.networks.blocks import Norm
 from dragoman.networks.resnet import BORDER, Layer, Padding, ResNetGenerator
 
 BLURS = {3: (1.0, 2.0, 1.0), 4: (1.0, 3.0, 3.0, 1.0)}  # 4 times a line of the fixed kernels
@@ -34,11 +33,7 @@ def generator(state: State, padding: Padding | None = None) -> ResNetGenerator:
     shrinks, grows = (any(k.shape[-1] == side for k in blurs.values()) for side in BLURS)
     count = len({key.split(".")[1] for key in state if ".conv_block." in key})
     start = 10 + 2 * shrinks
-    inner = sorted(
-        int(key.split(".")[3])
-        for key, value in state.items()
-        if key.startswith(f"model.{start}.conv_block.") and value.ndim == 4
-    )
+    inner = convolutions(state, rf"model\.{start}\.conv_block\.(\d+)")
     if len(inner) != 2:
         raise FileError(
             f"these weights have no residual block 'model.{start}.conv_block' of 2 convolutions, "
@@ -50,9 +45,9 @@ def generator(state: State, padding: Padding | None = None) -> ResNetGenerator:
         outputs=last.shape[0],
         width=first.shape[0],
         blocks=count,
-        norm=_norm(state),
+        norm=junyanz.norm_of(state, "model.1"),
         dropout=0.5 if inner[1] - inner[0] == 4 + inner[0] else 0.0,
-        padding=_padding(inner[0] == 1, padding),
+        padding=junyanz.padding_of(inner[0] == 1, padding),
         upsample="bilinear" if grows else "transposed",
         antialias=shrinks,
     )
@@ -106,7 +101,7 @@ def taps(network: ResNetGenerator, layers: Sequence[int]) -> list[str]:
 
 def heads(state: State) -> PatchHeads:
     """Make the projection heads of an official `PatchSampleF` with use_mlp; all is read from it."""
-    count = len({key.split(".")[0] for key in state if re.match(r"mlp_\d+\.", key)})
+    count = how_many(state, r"mlp_(\d+)\.")
     firsts = [state.get(f"mlp_{index}.0.weight") for index in range(count)]
     known = [first for first in firsts if first is not None and first.ndim == 2]
     if not known or len(known) < count:
@@ -145,22 +140,3 @@ def _check_blur(key: str, kernel: Tensor) -> None:
             f"the blur '{key}' is not the official one of 3 x 3 or 4 x 4; only generators "
             "with the blurs of the official code can be converted"
         )
-
-
-def _padding(padded: bool, wanted: Padding | None) -> Padding:
-    """The padding of the residual blocks, which have layers for it or not."""
-    if wanted is None:
-        return "reflect" if padded else "zero"
-    if padded != (wanted != "zero"):
-        raise FileError(
-            f"these weights were trained {'with' if padded else 'without'} padding layers, which "
-            f"is at odds with padding={wanted}; leave padding out"
-        )
-    return wanted
-
-
-def _norm(state: State) -> Norm:
-    """Read the norm: batch norms have vectors as weights; only beside instance norms is a bias."""
-    if any(key.endswith(".weight") and value.ndim == 1 for key, value in state.items()):
-        return "batch"
-    return "instance" if "model.1.bias" in state else "none"

@@ -1,10 +1,8 @@
 """Official DiscoGAN weights (github.com/SKTBrain/DiscoGAN)."""
 
-import re
-
 from torch import nn
 
-from dragoman.convert.renaming import State, load, weight
+from dragoman.convert.renaming import State, convolutions, load, weight
 from dragoman.errors import FileError
 from dragoman.networks.discogan import DiscoDiscriminator, DiscoGenerator
 
@@ -17,7 +15,7 @@ def generator(state: State, bottleneck: bool | None = None) -> DiscoGenerator:
     bottleneck: whether there are extra layers; by default there are if the innermost layer does
     not double the channels, as officially with 100 ones.
     """
-    numbers = _numbers(state, r"main\.(\d+)\.weight")
+    numbers = convolutions(state, r"main\.(\d+)")
     if len(numbers) < 4 or len(numbers) % 2:
         raise FileError(
             f"these weights have {len(numbers)} convolutions named 'main', where an official "
@@ -52,7 +50,7 @@ def generator_layers(network: DiscoGenerator) -> dict[str, str]:
 
 def discriminator(state: State) -> DiscoDiscriminator:
     """Make a discriminator of an official `Discriminator`; all settings are read from it."""
-    numbers = _numbers(state, r"conv(\d+)\.weight")
+    numbers = convolutions(state, r"conv(\d+)")
     first = weight(state, "conv1")
     network = DiscoDiscriminator(first.shape[1], first.shape[0], max(1, len(numbers) - 1))
     return load(network, state, discriminator_layers(network))
@@ -72,9 +70,3 @@ def network_layers(network: nn.Module) -> dict[str, str]:
         return generator_layers(network)
     assert isinstance(network, DiscoDiscriminator)
     return discriminator_layers(network)
-
-
-def _numbers(state: State, pattern: str) -> list[int]:
-    """Numbers of the convolutions of such names, in order."""
-    found = ((re.fullmatch(pattern, key), value) for key, value in state.items())
-    return sorted(int(match[1]) for match, value in found if match and value.ndim == 4)

@@ -1,10 +1,9 @@
 """Official FUNIT weights (github.com/NVlabs/FUNIT)."""
 
-import re
 from typing import Any
 
 from dragoman.convert.junyanz import without_stale_statistics
-from dragoman.convert.renaming import State, load, weight
+from dragoman.convert.renaming import State, how_many, load, weight
 from dragoman.errors import FileError
 from dragoman.networks.funit import ClassPatchDiscriminator, FewShotGenerator, Residual
 from dragoman.networks.munit import Activation
@@ -25,16 +24,16 @@ def generator(
     # AdaINs have statistics that nobody reads.
     state = without_stale_statistics(state)
     first, linear = weight(state, f"{CONTENT}.0.conv"), weight(state, "mlp.model.0.fc", 2)
-    halvings = _count(state, rf"{CLASS}\.(\d+)\.conv\.") - 1
+    halvings = how_many(state, rf"{CLASS}\.(\d+)\.conv\.") - 1
     network = FewShotGenerator(
         channels=first.shape[1],
         latent=weight(state, f"{CLASS}.{halvings + 2}").shape[0],
         width=first.shape[0],
-        depth=_count(state, rf"{CONTENT}\.(\d+)\.conv\.") - 1,
-        blocks=_count(state, rf"{DECODER}\.0\.model\.(\d+)\."),
+        depth=how_many(state, rf"{CONTENT}\.(\d+)\.conv\.") - 1,
+        blocks=how_many(state, rf"{DECODER}\.0\.model\.(\d+)\."),
         class_depth=halvings,
         mapping_width=linear.shape[0],
-        mapping_layers=_count(state, r"mlp\.model\.(\d+)\."),
+        mapping_layers=how_many(state, r"mlp\.model\.(\d+)\."),
         activation=activation,
         padding=padding,
     )
@@ -65,7 +64,7 @@ def generator_layers(network: FewShotGenerator) -> dict[str, str]:
 def discriminator(state: State) -> ClassPatchDiscriminator:
     """Make a discriminator of an official `GPPatchMcResDis`; all settings are read from it."""
     first, last = weight(state, "cnn_f.0.conv"), weight(state, "cnn_c.0.conv")
-    blocks = _count(state, r"cnn_f\.(\d+)\.conv_0\.")
+    blocks = how_many(state, r"cnn_f\.(\d+)\.conv_0\.")
     if not blocks or blocks % 2:
         raise FileError(
             f"these weights have {blocks} residual blocks 'cnn_f', where an official "
@@ -126,8 +125,3 @@ def funit(
         )
     system.generator, system.discriminator = made, judge
     return system
-
-
-def _count(state: State, pattern: str) -> int:
-    """How many numbers there are in names that begin so."""
-    return len({found[1] for key in state if (found := re.match(pattern, key))})

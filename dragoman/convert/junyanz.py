@@ -1,12 +1,11 @@
 """Official pix2pix and CycleGAN weights (github.com/junyanz/pytorch-CycleGAN-and-pix2pix)."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
-from dragoman.convert.renaming import State, load
+from dragoman.convert.renaming import State, convolutions, kernel, load, not_those, with_norms
 from dragoman.errors import FileError
 from dragoman.networks.blocks import InstanceNorm, Norm
 from dragoman.networks.patch import PatchDiscriminator, PixelDiscriminator
@@ -27,15 +26,15 @@ def unet(state: State, dropout: float = 0.5) -> UNet:
     state = without_stale_statistics(state)
     depth = sum(key.endswith("weight") and value.ndim == 4 for key, value in state.items()) // 2
     if depth < 2:
-        raise _not_a("UnetGenerator", state)
-    first, last = _weight(state, "model.model.0"), _weight(state, "model.model.3")
-    inmost = _weight(state, _level(depth - 1) + ".model.1")
+        raise not_those("an official UnetGenerator", state)
+    first, last = kernel(state, "model.model.0"), kernel(state, "model.model.3")
+    inmost = kernel(state, _level(depth - 1) + ".model.1")
     network = UNet(
         inputs=first.shape[1],
         outputs=last.shape[1],
         width=first.shape[0],
         depth=depth,
-        norm=_norm(state, "model.model.0"),
+        norm=norm_of(state, "model.model.0"),
         dropout=dropout,
         max_width=inmost.shape[0],
     )
@@ -63,32 +62,21 @@ def resnet(state: State, padding: Padding | None = None) -> ResNetGenerator:
     ("replicate" numbers them as "reflect" does, so that it must be given).
     """
     state = without_stale_statistics(state)
-    first = _weight(state, "model.1")
+    first = kernel(state, "model.1")
     blocks = len({key.split(".")[1] for key in state if ".conv_block." in key})
-    last = _weight(state, f"model.{blocks + 17}")
-    convs = sorted(
-        int(key.split(".")[3])
-        for key, value in state.items()
-        if key.startswith("model.10.conv_block.") and value.ndim == 4
-    )
+    last = kernel(state, f"model.{blocks + 17}")
+    convs = convolutions(state, r"model\.10\.conv_block\.(\d+)")
     if len(convs) != 2:
-        raise _not_a("ResnetGenerator", state)
+        raise not_those("an official ResnetGenerator", state)
     padded = convs[0] == 1
-    if padding is None:
-        padding = "reflect" if padded else "zero"
-    elif padded != (padding != "zero"):
-        raise FileError(
-            f"these weights were trained {'with' if padded else 'without'} padding layers, which "
-            f"is at odds with padding={padding}; leave padding out"
-        )
     network = ResNetGenerator(
         inputs=first.shape[1],
         outputs=last.shape[0],
         width=first.shape[0],
         blocks=blocks,
-        norm=_norm(state, "model.1"),
+        norm=norm_of(state, "model.1"),
         dropout=0.5 if convs[1] - convs[0] == 4 + padded else 0.0,
-        padding=padding,
+        padding=padding_of(padded, padding),
     )
     return load(network, state, resnet_layers(network))
 
@@ -103,9 +91,7 @@ def resnet_layers(network: ResNetGenerator) -> dict[str, str]:
         "up.0": 10 + count,
         "up.1": 13 + count,
     }
-    layers = {f"{ours}.conv": f"model.{number}" for ours, number in numbers.items()}
-    layers |= {f"{ours}.norm": f"model.{number + 1}" for ours, number in numbers.items()}
-    layers["last"] = f"model.{count + 17}"
+    layers = with_norms(numbers, "model") | {"last": f"model.{count + 17}"}
     for index, block in enumerate(network.blocks):
         assert isinstance(block, Residual)
         padded = int(block.conv1.padding_mode != "zeros")
@@ -123,14 +109,14 @@ def discriminator(state: State) -> PatchDiscriminator | PixelDiscriminator:
     state = without_stale_statistics(state)
     convs = [key for key, value in state.items() if key.endswith("weight") and value.ndim == 4]
     if "net.0.weight" in state:
-        first = _weight(state, "net.0")
-        norm = _norm(state, "net.2")
+        first = kernel(state, "net.0")
+        norm = norm_of(state, "net.2")
         pixel = PixelDiscriminator(first.shape[1], first.shape[0], norm)
         return load(pixel, state, discriminator_layers(pixel))
     if len(convs) < 3 or "model.0.weight" not in state:
-        raise _not_a("discriminator", state)
-    first = _weight(state, "model.0")
-    norm = _norm(state, "model.2")
+        raise not_those("an official discriminator", state)
+    first = kernel(state, "model.0")
+    norm = norm_of(state, "model.2")
     patch = PatchDiscriminator(first.shape[1], first.shape[0], len(convs) - 2, norm)
     return load(patch, state, discriminator_layers(patch))
 
@@ -239,6 +225,28 @@ def without_stale_statistics(state: State) -> dict[str, Tensor]:
     return kept
 
 
+def norm_of(state: State, conv: str) -> Norm:
+    """Read the norm: batch norms have vectors as weights; only beside instance norms is a bias."""
+    if any(key.endswith(".weight") and value.ndim == 1 for key, value in state.items()):
+        return "batch"
+    return "instance" if f"{conv}.bias" in state else "none"
+
+
+def padding_of(padded: bool, wanted: Padding | None) -> Padding:
+    """The padding of residual blocks, which have layers for it or not.
+
+    Raises FileError if the wanted one, if any, is at odds with that.
+    """
+    if wanted is None:
+        return "reflect" if padded else "zero"
+    if padded != (wanted != "zero"):
+        raise FileError(
+            f"these weights were trained {'with' if padded else 'without'} padding layers, which "
+            f"is at odds with padding={wanted}; leave padding out"
+        )
+    return wanted
+
+
 def _level(level: int) -> str:
     """Official name of the block at a level of the U-Net, 0 the outermost."""
     return "model" + (".model.1" + ".model.3" * (level - 1) if level else "")
@@ -261,25 +269,3 @@ def _settings(network: UNet | ResNetGenerator) -> dict[str, Any]:
         return {"generator": "resnet", "width": width, "blocks": blocks, "norm": norm}
     width = network.down[0].get_submodule("conv").get_parameter("weight").shape[0]
     return {"generator": "unet", "width": width, "depth": len(network.down), "norm": norm}
-
-
-def _norm(state: State, conv: str) -> Norm:
-    """Read the norm: batch norms have vectors as weights; only beside instance norms is a bias."""
-    if any(key.endswith(".weight") and value.ndim == 1 for key, value in state.items()):
-        return "batch"
-    return "instance" if f"{conv}.bias" in state else "none"
-
-
-def _weight(state: State, layer: str) -> Tensor:
-    weight = state.get(f"{layer}.weight")
-    if weight is None or weight.ndim != 4:
-        raise FileError(
-            f"these weights have no convolution '{layer}.weight', which every official network of "
-            "this kind has; check that the file holds this kind of network"
-        )
-    return weight
-
-
-def _not_a(kind: str, state: State) -> FileError:
-    found = re.sub(r"(.{200}).*", r"\1 ...", ", ".join(state))
-    return FileError(f"these weights are not those of an official {kind}; they are: {found}")

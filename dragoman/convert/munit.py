@@ -3,14 +3,13 @@
 Files of generators and discriminators hold two states each, those of domains a and b.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from dragoman.convert.junyanz import without_stale_statistics
-from dragoman.convert.renaming import SPECTRAL, State, load, weight
+from dragoman.convert.renaming import SPECTRAL, State, how_many, lacks, load, numbers, weight
 from dragoman.errors import FileError
 from dragoman.losses.domain_invariant import POOLS
 from dragoman.networks import vgg
@@ -69,9 +68,9 @@ def autoencoder(
     """
     state = plain(state)
     first, style = weight(state, f"{CONTENT}.model.0.conv"), _count(state, r"enc_style\.model")
-    linear = _numbers(state, r"mlp\.model\.(\d+)\.fc\.weight")
+    linear = numbers(state, r"mlp\.model\.(\d+)\.fc\.weight")
     if not linear:
-        raise _lacks("mlp.model.0.fc.weight", "AdaINGen")
+        raise lacks("'mlp.model.0.fc.weight'", "AdaINGen")
     network = Autoencoder(
         channels=first.shape[1],
         style=weight(state, f"enc_style.model.{style + 1}").shape[0],
@@ -187,12 +186,12 @@ def discriminator(
     """
     state = plain(state)
     first = weight(state, "cnns.0.0.conv")
-    layers = len(_numbers(state, r"cnns\.0\.(\d+)\.conv\."))
+    layers = how_many(state, r"cnns\.0\.(\d+)\.conv\.")
     network = Judges(
         inputs=first.shape[1],
         width=first.shape[0],
         layers=layers,
-        scales=len(_numbers(state, r"cnns\.(\d+)\.")),
+        scales=how_many(state, r"cnns\.(\d+)\."),
         norm=_norm(state, norm) if layers > 1 else "none",
         activation=activation,
         padding=padding,
@@ -220,7 +219,7 @@ def vgg16(state: State, taps: Sequence[str] = ("relu5_3",)) -> VGG:
     names = [name for name, _ in vgg.layers(16)]
     first = state.get("conv1_1.weight")
     if first is None:
-        raise _lacks("conv1_1.weight", "Vgg16")
+        raise lacks("'conv1_1.weight'", "Vgg16")
     found = {}
     for key, value in state.items():
         layer, _, entry = key.rpartition(".")
@@ -231,7 +230,7 @@ def vgg16(state: State, taps: Sequence[str] = ("relu5_3",)) -> VGG:
     convolutions = [name for name in names[: last + 1] if name.startswith("conv")]
     for key in (f"{name}.{entry}" for name in convolutions for entry in ("weight", "bias")):
         if key not in state:
-            raise _lacks(key, "Vgg16")
+            raise lacks(f"'{key}'", "Vgg16")
     return VGG(found, 16, list(taps), width=first.shape[0], pools=POOLS)
 
 
@@ -369,24 +368,11 @@ def _norm(state: State, wanted: Norm | None) -> Norm:
     return found
 
 
-def _numbers(state: State, pattern: str) -> list[int]:
-    """All numbers that stand at the group of a pattern with which keys begin."""
-    found = (re.match(pattern, key) for key in state)
-    return sorted({int(match[1]) for match in found if match})
-
-
 def _count(state: State, root: str) -> int:
     """How many convolutions stand in a chain, outside its residual blocks."""
-    return len(_numbers(state, rf"{root}\.(\d+)\.conv\.weight"))
+    return how_many(state, rf"{root}\.(\d+)\.conv\.weight")
 
 
 def _blocks(state: State, root: str) -> int:
     """How many residual blocks stand in a chain."""
-    return len(_numbers(state, rf"{root}\.model\.\d+\.model\.(\d+)\."))
-
-
-def _lacks(key: str, kind: str) -> FileError:
-    return FileError(
-        f"these weights have no '{key}', which every official {kind} has; check that the file "
-        "holds this kind of network"
-    )
+    return how_many(state, rf"{root}\.model\.\d+\.model\.(\d+)\.")

@@ -3,10 +3,19 @@
 import re
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from dragoman.convert.junyanz import without_stale_statistics
-from dragoman.convert.renaming import State, load
+from dragoman.convert.junyanz import padding_of, without_stale_statistics
+from dragoman.convert.renaming import (
+    State,
+    convolutions,
+    how_many,
+    kernel,
+    load,
+    not_those,
+    numbers,
+    with_norms,
+)
 from dragoman.errors import FileError
 from dragoman.networks.blocks import Norm
 from dragoman.networks.multiscale import MultiscaleDiscriminator, PatchLayers
@@ -25,22 +34,23 @@ def generator(state: State, padding: Padding | None = None) -> CoarseToFine:
     the last convolution of its global generator, which cannot make pictures alone then.
     """
     state = without_stale_statistics(state)
-    enhancers = len({key.split(".")[0] for key in state if re.match(r"model\d+_1\.", key)})
+    enhancers = how_many(state, r"model(\d+)_1\.")
     tail = f"model{enhancers}_2" if enhancers else "model"
-    first, blocks = _weight(state, "model.1"), _blocks(state, "model")
-    ends = _convolutions(state, tail)
+    first, blocks = kernel(state, "model.1"), numbers(state, r"model\.(\d+)\.conv_block\.")
+    ends = convolutions(state, rf"{tail}\.(\d+)")
     if not blocks or not ends:
-        raise _not_a("generator", state)
+        raise not_those("an official generator", state)
+    padded = bool(convolutions(state, rf"model\.{blocks[0]}\.conv_block\.(\d+)")[0])
     network = CoarseToFine(
         inputs=first.shape[1],
-        outputs=_weight(state, f"{tail}.{ends[-1]}").shape[0],
+        outputs=kernel(state, f"{tail}.{ends[-1]}").shape[0],
         width=first.shape[0],
-        depth=sum(1 < number < blocks[0] for number in _convolutions(state, "model")),
+        depth=sum(1 < number < blocks[0] for number in convolutions(state, r"model\.(\d+)")),
         blocks=len(blocks),
         enhancers=enhancers,
-        enhancer_blocks=len(_blocks(state, tail)) if enhancers else 0,
+        enhancer_blocks=how_many(state, rf"{tail}\.(\d+)\.conv_block\.") if enhancers else 0,
         norm=_norm(state),
-        padding=_padding(state, blocks[0], padding),
+        padding=padding_of(padded, padding),
         alone=False,
     )
     return load(network, state, generator_layers(network))
@@ -52,10 +62,10 @@ def generator_layers(network: CoarseToFine) -> dict[str, str]:
     for index, enhancer in enumerate(network.enhancers):
         assert isinstance(enhancer, LocalEnhancer)
         before, after = (f"model{index + 1}_{half}" for half in (1, 2))
-        own = _numbered({"first": 1, "down": 4}, before)
+        own = with_norms({"first": 1, "down": 4}, before)
         own |= _block_layers(enhancer.blocks, after, 0)
         count = len(enhancer.blocks)
-        own |= _numbered({"up": count}, after) | {"last.conv": f"{after}.{count + 4}"}
+        own |= with_norms({"up": count}, after) | {"last.conv": f"{after}.{count + 4}"}
         layers |= {f"enhancers.{index}.{k}": v for k, v in own.items()}
     return layers
 
@@ -63,12 +73,12 @@ def generator_layers(network: CoarseToFine) -> dict[str, str]:
 def encoder(state: State) -> Encoder:
     """Make a feature encoder of an official `Encoder`; all settings are read from it."""
     state = without_stale_statistics(state)
-    first, numbers = _weight(state, "model.1"), _convolutions(state, "model")
+    first, places = kernel(state, "model.1"), convolutions(state, r"model\.(\d+)")
     network = Encoder(
         inputs=first.shape[1],
-        outputs=_weight(state, f"model.{numbers[-1]}").shape[0],
+        outputs=kernel(state, f"model.{places[-1]}").shape[0],
         width=first.shape[0],
-        depth=(len(numbers) - 2) // 2,
+        depth=(len(places) - 2) // 2,
         norm=_norm(state),
     )
     return load(network, state, encoder_layers(network))
@@ -77,9 +87,9 @@ def encoder(state: State) -> Encoder:
 def encoder_layers(network: Encoder) -> dict[str, str]:
     """Official name of each layer of a feature encoder, by ours."""
     depth = len(network.down)
-    numbers = {"first": 1} | {f"down.{i}": 4 + 3 * i for i in range(depth)}
-    numbers |= {f"up.{i}": 4 + 3 * (depth + i) for i in range(depth)}
-    return _numbered(numbers, "model") | {"last.conv": f"model.{5 + 6 * depth}"}
+    places = {"first": 1} | {f"down.{i}": 4 + 3 * i for i in range(depth)}
+    places |= {f"up.{i}": 4 + 3 * (depth + i) for i in range(depth)}
+    return with_norms(places, "model") | {"last.conv": f"model.{5 + 6 * depth}"}
 
 
 def discriminator(state: State) -> MultiscaleDiscriminator:
@@ -89,7 +99,7 @@ def discriminator(state: State) -> MultiscaleDiscriminator:
     """
     state = without_stale_statistics(state)
     root = "scale0_layer0.0" if "scale0_layer0.0.weight" in state else "layer0.0"
-    first = _weight(state, root)
+    first = kernel(state, root)
     scales = len({re.split(r"[_.]", key)[0] for key in state})
     convs = [k for k, v in state.items() if k.endswith(".weight") and v.ndim == 4]
     layers = len(convs) // scales - 2
@@ -193,16 +203,10 @@ def _settings(made: CoarseToFine, judge: MultiscaleDiscriminator) -> dict[str, A
 
 def _global_layers(network: GlobalGenerator) -> dict[str, str]:
     depth, count = len(network.down), len(network.blocks)
-    numbers = {"first": 1} | {f"down.{i}": 4 + 3 * i for i in range(depth)}
-    numbers |= {f"up.{i}": 4 + 3 * (depth + i) + count for i in range(depth)}
-    layers = _numbered(numbers, "model") | _block_layers(network.blocks, "model", 4 + 3 * depth)
+    places = {"first": 1} | {f"down.{i}": 4 + 3 * i for i in range(depth)}
+    places |= {f"up.{i}": 4 + 3 * (depth + i) + count for i in range(depth)}
+    layers = with_norms(places, "model") | _block_layers(network.blocks, "model", 4 + 3 * depth)
     return layers | {"last.conv": f"model.{5 + 6 * depth + count}"}
-
-
-def _numbered(numbers: dict[str, int], root: str) -> dict[str, str]:
-    """Official names of convolutions of these numbers, and of the norms after them."""
-    layers = {f"{ours}.conv": f"{root}.{number}" for ours, number in numbers.items()}
-    return layers | {f"{ours}.norm": f"{root}.{number + 1}" for ours, number in numbers.items()}
 
 
 def _block_layers(blocks: nn.ModuleList, root: str, start: int) -> dict[str, str]:
@@ -218,44 +222,10 @@ def _block_layers(blocks: nn.ModuleList, root: str, start: int) -> dict[str, str
     return layers
 
 
-def _convolutions(state: State, root: str) -> list[int]:
-    """Numbers of the convolutions that stand in no block."""
-    found = ((re.fullmatch(rf"{root}\.(\d+)\.weight", k), v) for k, v in state.items())
-    return sorted(int(match[1]) for match, value in found if match and value.ndim == 4)
-
-
-def _blocks(state: State, root: str) -> list[int]:
-    """Numbers of the residual blocks."""
-    found = (re.match(rf"{root}\.(\d+)\.conv_block\.", key) for key in state)
-    return sorted({int(match[1]) for match in found if match})
-
-
-def _padding(state: State, block: int, wanted: Padding | None) -> Padding:
-    padded = bool(_convolutions(state, rf"model\.{block}\.conv_block")[0])
-    if wanted is None:
-        return "reflect" if padded else "zero"
-    if padded != (wanted != "zero"):
-        raise FileError(
-            f"these weights were trained {'with' if padded else 'without'} padding layers, which "
-            f"is at odds with padding={wanted}; leave padding out"
-        )
-    return wanted
-
-
 def _norm(state: State) -> Norm:
     """Read the norm: batch norms have vectors as weights, instance norms leave no trace."""
     vectors = any(key.endswith(".weight") and value.ndim == 1 for key, value in state.items())
     return "batch" if vectors else "instance"
-
-
-def _weight(state: State, layer: str) -> Tensor:
-    weight = state.get(f"{layer}.weight")
-    if weight is None or weight.ndim != 4:
-        raise FileError(
-            f"these weights have no convolution '{layer}.weight', which every official network of "
-            "this kind has; check that the file holds this kind of network"
-        )
-    return weight
 
 
 def _wide(layer: nn.Module) -> int:
@@ -278,8 +248,3 @@ def _scale(judge: MultiscaleDiscriminator) -> PatchLayers:
 def _outputs(made: CoarseToFine) -> int:
     last = made.enhancers[-1] if len(made.enhancers) else made.coarse
     return _wide(last.get_submodule("last"))
-
-
-def _not_a(kind: str, state: State) -> FileError:
-    found = re.sub(r"(.{200}).*", r"\1 ...", ", ".join(state))
-    return FileError(f"these weights are not those of an official {kind}; they are: {found}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dragoman.convert.renaming import State, load
+from dragoman.convert.renaming import SPECTRAL, State, how_many, lacks, load, weight
 from dragoman.errors import FileError
 from dragoman.networks.blocks import InstanceNorm, Norm
 from dragoman.networks.multiscale import MultiscaleDiscriminator
@@ -70,7 +70,7 @@ def generator(state: State, depth: int = 5, size: tuple[int, int] | None = None)
     doublings = DEEPEST if "up_4.conv_0.bias" in state else depth
     first = state.get("fc.weight")
     if first is None:
-        raise _lacks("fc.weight")
+        raise lacks("'fc.weight'")
     latent = first.shape[1] if first.ndim == 2 else 0
     settings = _norm_settings(state, "head_0.norm_0.")
     made = SPADEGenerator(
@@ -130,10 +130,10 @@ def discriminator_layers(network: MultiscaleDiscriminator) -> dict[str, str]:
 
 def encoder(state: State) -> ImageEncoder:
     """Make an encoder of an official `ConvEncoder`, which encodes at 256 x 256 px."""
-    count = len({key.split(".")[0] for key in state if re.match(r"layer\d+\.", key)})
+    count = how_many(state, r"layer(\d+)\.")
     mean = state.get("fc_mu.weight")
     if mean is None or not count:
-        raise _lacks("fc_mu.weight")
+        raise lacks("'fc_mu.weight'")
     kind, spectral = _plain_norm(state, "layer1")
     first = _weight(state, "layer1" if kind == "none" else "layer1.0")
     made = ImageEncoder(
@@ -274,14 +274,5 @@ def _bottom(places: int, depth: int, size: tuple[int, int] | None) -> tuple[int,
 
 def _weight(state: State, layer: str) -> Tensor:
     """The weight of a convolution, spectrally normalised or not."""
-    weight = state.get(f"{layer}.weight_orig", state.get(f"{layer}.weight"))
-    if weight is None or weight.ndim != 4:
-        raise _lacks(f"{layer}.weight")
-    return weight
-
-
-def _lacks(key: str) -> FileError:
-    return FileError(
-        f"these weights have no '{key}' of the shape that every official network of this kind has; "
-        "check that the file holds this kind of network"
-    )
+    original = state.get(f"{layer}.{SPECTRAL['weight']}")
+    return weight(state if original is None else {f"{layer}.weight": original}, layer)

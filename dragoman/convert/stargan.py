@@ -1,12 +1,9 @@
 """Official StarGAN weights (github.com/yunjey/stargan)."""
 
-import re
 from typing import Any
 
-from torch import Tensor
-
 from dragoman.convert.junyanz import STATISTICS
-from dragoman.convert.renaming import State, load
+from dragoman.convert.renaming import State, convolutions, kernel, load, not_those, with_norms
 from dragoman.errors import FileError
 from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from dragoman.system import Facts
@@ -21,12 +18,12 @@ def generator(state: State, running: bool = False) -> StarGANGenerator:
     """
     if not running:
         state = {k: v for k, v in state.items() if k.rpartition(".")[2] not in STATISTICS}
-    numbers = _numbered(state, r"main\.(\d+)\.weight", 4)
-    blocks = _numbered(state, r"main\.(\d+)\.main\.0\.weight", 4)
-    first = _weight(state, "main.0")
+    numbers = convolutions(state, r"main\.(\d+)")
+    blocks = convolutions(state, r"main\.(\d+)\.main\.0")
+    first = kernel(state, "main.0")
     if len(numbers) < 2 or len(numbers) % 2:
-        raise _not_a("Generator", state)
-    last = _weight(state, f"main.{numbers[-1]}")
+        raise not_those("an official Generator", state)
+    last = kernel(state, f"main.{numbers[-1]}")
     channels, labels = last.shape[0], first.shape[1] - last.shape[0]
     if labels < 1:
         raise FileError(
@@ -50,8 +47,7 @@ def generator_layers(network: StarGANGenerator) -> dict[str, str]:
     numbers = {"first": 0} | {f"down.{i}": 3 + 3 * i for i in range(depth)}
     start = 3 + 3 * depth
     numbers |= {f"up.{i}": start + count + 3 * i for i in range(depth)}
-    layers = {f"{ours}.conv": f"main.{number}" for ours, number in numbers.items()}
-    layers |= {f"{ours}.norm": f"main.{number + 1}" for ours, number in numbers.items()}
+    layers = with_norms(numbers, "main")
     for index in range(count):
         for ours, number in (("conv1", 0), ("norm1", 1), ("conv2", 3), ("norm2", 4)):
             layers[f"blocks.{index}.{ours}"] = f"main.{start + index}.main.{number}"
@@ -63,8 +59,8 @@ def discriminator(state: State) -> StarGANDiscriminator:
 
     Of the pictures' size the weights tell the sides of what is left after all halvings.
     """
-    layers = len(_numbered(state, r"main\.(\d+)\.weight", 4))
-    first, classes = _weight(state, "main.0"), _weight(state, "conv2")
+    layers = len(convolutions(state, r"main\.(\d+)"))
+    first, classes = kernel(state, "main.0"), kernel(state, "conv2")
     height, width = (side << layers for side in classes.shape[2:])
     network = StarGANDiscriminator(
         inputs=first.shape[1],
@@ -113,24 +109,3 @@ def stargan(
         )
     system.generator, system.discriminator = made, judge
     return system
-
-
-def _numbered(state: State, pattern: str, axes: int) -> list[int]:
-    """The numbers in the names of weights of so many axes that have this pattern."""
-    found = ((re.fullmatch(pattern, key), value) for key, value in state.items())
-    return sorted(int(match[1]) for match, value in found if match and value.ndim == axes)
-
-
-def _weight(state: State, layer: str) -> Tensor:
-    weight = state.get(f"{layer}.weight")
-    if weight is None or weight.ndim != 4:
-        raise FileError(
-            f"these weights have no convolution '{layer}.weight', which every official network of "
-            "this kind has; check that the file holds this kind of network"
-        )
-    return weight
-
-
-def _not_a(kind: str, state: State) -> FileError:
-    found = re.sub(r"(.{200}).*", r"\1 ...", ", ".join(state))
-    return FileError(f"these weights are not those of an official {kind}; they are: {found}")

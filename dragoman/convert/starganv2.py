@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from dragoman.convert.renaming import State, load
+from dragoman.convert.renaming import State, how_many, load, weight
 from dragoman.errors import FileError
 from dragoman.networks.spatial_norm import ModulatedNorm
 from dragoman.networks.starganv2 import (
@@ -26,6 +27,8 @@ CENTRE = 8.0  # of the high pass's kernel before it is divided by its strength
 NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
 WRAPPER = "module."  # before every name of a network that was trained on several devices
 
+_weight = partial(weight, kind="layer")  # which may be linear: some have 2 axes
+
 
 def generator(state: State, high_pass: float | None = None) -> StyleGenerator:
     """Make a generator of an official `Generator`; all that leaves a trace is read from it.
@@ -37,7 +40,7 @@ def generator(state: State, high_pass: float | None = None) -> StyleGenerator:
     state = parted(state)
     strength = _strength(state, high_pass)
     first, last = _weight(state, "from_rgb"), _weight(state, "to_rgb.2")
-    blocks = _count(state, r"encode\.(\d+)\.")
+    blocks = how_many(state, r"encode\.(\d+)\.")
     style = _weight(state, "decode.0.norm1.scale", 2)
     network = StyleGenerator(
         channels=last.shape[0],
@@ -65,8 +68,8 @@ def generator_layers(network: StyleGenerator) -> dict[str, str]:
 def mapping(state: State) -> MappingNetwork:
     """Make a mapping network of an official `MappingNetwork`; all settings are read from it."""
     state = unwrapped(state)
-    domains = _count(state, r"unshared\.(\d+)\.")
-    shared, own = _count(state, r"shared\.(\d+)\."), _count(state, r"unshared\.0\.(\d+)\.")
+    domains = how_many(state, r"unshared\.(\d+)\.")
+    shared, own = how_many(state, r"shared\.(\d+)\."), how_many(state, r"unshared\.0\.(\d+)\.")
     first = _weight(state, "shared.0", 2)
     last = _weight(state, f"unshared.0.{2 * own - 2}", 2)
     network = MappingNetwork(domains, first.shape[1], last.shape[0], first.shape[0], shared, own)
@@ -85,10 +88,10 @@ def mapping_layers(network: MappingNetwork) -> dict[str, str]:
 def style_encoder(state: State) -> StyleEncoder:
     """Make a style encoder of an official `StyleEncoder`; all settings are read from it."""
     state = unwrapped(state)
-    first, halved = _weight(state, "shared.0"), _count(state, r"shared\.(\d+)\.conv1\.")
+    first, halved = _weight(state, "shared.0"), how_many(state, r"shared\.(\d+)\.conv1\.")
     network = StyleEncoder(
         inputs=first.shape[1],
-        domains=_count(state, r"unshared\.(\d+)\."),
+        domains=how_many(state, r"unshared\.(\d+)\."),
         style=_weight(state, "unshared.0", 2).shape[0],
         width=first.shape[0],
         halved=halved,
@@ -106,7 +109,7 @@ def style_encoder_layers(network: StyleEncoder) -> dict[str, str]:
 def discriminator(state: State) -> DomainDiscriminator:
     """Make a discriminator of an official `Discriminator`; all settings are read from it."""
     state = dict(unwrapped(state))
-    first, halved = _weight(state, "main.0"), _count(state, r"main\.(\d+)\.conv1\.")
+    first, halved = _weight(state, "main.0"), how_many(state, r"main\.(\d+)\.conv1\.")
     widest, last = _weight(state, f"main.{halved + 2}"), _weight(state, f"main.{halved + 4}")
     network = DomainDiscriminator(
         inputs=first.shape[1],
@@ -256,18 +259,3 @@ def _trunk_layers(blocks: nn.ModuleList, root: str) -> dict[str, str]:
     for index in range(count):
         layers |= block_layers(f"trunk.blocks.{index}.", f"{root}.{index + 1}.")
     return layers
-
-
-def _count(state: State, pattern: str) -> int:
-    """How many numbers there are in names that begin so."""
-    return len({found[1] for key in state if (found := re.match(pattern, key))})
-
-
-def _weight(state: State, layer: str, axes: int = 4) -> Tensor:
-    weight = state.get(f"{layer}.weight")
-    if weight is None or weight.ndim != axes:
-        raise FileError(
-            f"these weights have no layer '{layer}.weight', which every official network of this "
-            "kind has; check that the file holds this kind of network"
-        )
-    return weight
