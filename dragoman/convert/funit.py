@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dragoman.convert import munit
 from dragoman.convert.junyanz import without_stale_statistics
 from dragoman.convert.renaming import State, how_many, load, weight
 from dragoman.errors import FileError
@@ -11,7 +12,7 @@ from dragoman.networks.resnet import Padding
 from dragoman.system import Facts
 from dragoman.systems.funit import FUNIT, FUNITSettings
 
-CLASS, CONTENT, DECODER = "enc_class_model.model", "enc_content.model", "dec.model"
+CLASS, CONTENT, DECODER = "enc_class_model", "enc_content", "dec"  # official names of parts
 
 
 def generator(
@@ -23,14 +24,14 @@ def generator(
     """
     # AdaINs have statistics that nobody reads.
     state = without_stale_statistics(state)
-    first, linear = weight(state, f"{CONTENT}.0.conv"), weight(state, "mlp.model.0.fc", 2)
-    halvings = how_many(state, rf"{CLASS}\.(\d+)\.conv\.") - 1
+    first, linear = weight(state, f"{CONTENT}.model.0.conv"), weight(state, "mlp.model.0.fc", 2)
+    halvings = how_many(state, rf"{CLASS}\.model\.(\d+)\.conv\.") - 1
     network = FewShotGenerator(
         channels=first.shape[1],
-        latent=weight(state, f"{CLASS}.{halvings + 2}").shape[0],
+        latent=weight(state, f"{CLASS}.model.{halvings + 2}").shape[0],
         width=first.shape[0],
-        depth=how_many(state, rf"{CONTENT}\.(\d+)\.conv\.") - 1,
-        blocks=how_many(state, rf"{DECODER}\.0\.model\.(\d+)\."),
+        depth=how_many(state, rf"{CONTENT}\.model\.(\d+)\.conv\.") - 1,
+        blocks=how_many(state, rf"{DECODER}\.model\.0\.model\.(\d+)\."),
         class_depth=halvings,
         mapping_width=linear.shape[0],
         mapping_layers=how_many(state, r"mlp\.model\.(\d+)\."),
@@ -42,23 +43,10 @@ def generator(
 
 def generator_layers(network: FewShotGenerator) -> dict[str, str]:
     """Official name of each layer of a generator, by ours."""
-    depth, class_depth = len(network.content.down), len(network.class_encoder.down)
-    layers = {"content.first.conv": f"{CONTENT}.0.conv"}
-    layers |= {"class_encoder.first.conv": f"{CLASS}.0.conv"}
-    layers |= {f"content.down.{i}.conv": f"{CONTENT}.{i + 1}.conv" for i in range(depth)}
-    layers |= {f"class_encoder.down.{i}.conv": f"{CLASS}.{i + 1}.conv" for i in range(class_depth)}
-    layers["class_encoder.last"] = f"{CLASS}.{class_depth + 2}"
-    # What doubles the sides has numbers of its own.
-    layers |= {f"decoder.up.{i}.conv": f"{DECODER}.{2 * i + 2}.conv" for i in range(depth)}
-    layers["decoder.last"] = f"{DECODER}.{2 * depth + 1}.conv"
-    residual = {"content": f"{CONTENT}.{depth + 1}", "decoder": f"{DECODER}.0"}
-    for ours, theirs in residual.items():
-        for index in range(len(network.decoder.blocks)):
-            for n in (1, 2):
-                official = f"{theirs}.model.{index}.model.{n - 1}.conv"
-                layers[f"{ours}.blocks.{index}.conv{n}"] = official
-    count = len(network.mapping.layers)
-    return layers | {f"mapping.layers.{i}": f"mlp.model.{i}.fc" for i in range(count)}
+    layers = munit.content_layers(network.content, "content.", CONTENT)
+    layers |= munit.style_layers(network.class_encoder, "class_encoder.", CLASS)
+    layers |= munit.decoder_layers(network.decoder, "decoder.", DECODER)
+    return layers | munit.mapping_layers(len(network.mapping.layers))
 
 
 def discriminator(state: State) -> ClassPatchDiscriminator:

@@ -18,6 +18,7 @@ from dragoman.networks.munit import (
     Autoencoder,
     ContentEncoder,
     Decoder,
+    Halvings,
     Judge,
     Judges,
     Norm,
@@ -88,11 +89,10 @@ def autoencoder(
 
 def autoencoder_layers(network: Autoencoder) -> dict[str, str]:
     """Official name of each layer of the networks of one domain, by ours."""
-    layers = _content_layers(network.content, "content.", CONTENT)
-    layers |= _style_layers(network.style, "style.", "enc_style")
-    layers |= _decoder_layers(network.decoder, "decoder.", "dec")
-    count = len(network.mapping.layers)
-    return layers | {f"mapping.layers.{i}": f"mlp.model.{i}.fc" for i in range(count)}
+    layers = content_layers(network.content, "content.", CONTENT)
+    layers |= style_layers(network.style, "style.", "enc_style")
+    layers |= decoder_layers(network.decoder, "decoder.", "dec")
+    return layers | mapping_layers(len(network.mapping.layers))
 
 
 def variational(
@@ -114,8 +114,8 @@ def variational(
 
 def variational_layers(network: Variational) -> dict[str, str]:
     """Official name of each layer of UNIT's networks of one domain, by ours."""
-    layers = _content_layers(network.encoder, "encoder.", UNIT_CONTENT)
-    return layers | _decoder_layers(network.decoder, "decoder.", "dec")
+    layers = content_layers(network.encoder, "encoder.", UNIT_CONTENT)
+    return layers | decoder_layers(network.decoder, "decoder.", "dec")
 
 
 def unit_generator(
@@ -209,6 +209,32 @@ def discriminator_layers(network: Judges) -> dict[str, str]:
             layers |= _layer(layer, f"{ours}layers.{index}", f"{theirs}{index}")
         layers[f"{ours}last"] = f"{theirs}{len(judge.layers)}"
     return layers
+
+
+def content_layers(network: ContentEncoder, ours: str, theirs: str) -> dict[str, str]:
+    """Official name of each layer of a content encoder, by ours, which has the names given."""
+    layers = _halving_layers(network, ours, theirs)
+    root = f"{theirs}.model.{len(network.down) + 1}"
+    return layers | _block_layers(len(network.blocks), f"{ours}blocks", root)
+
+
+def style_layers(network: StyleEncoder, ours: str, theirs: str) -> dict[str, str]:
+    """Official name of each layer of a style encoder, by ours, which has the names given."""
+    last = f"{theirs}.model.{len(network.down) + 2}"  # behind the mean
+    return _halving_layers(network, ours, theirs) | {f"{ours}last": last}
+
+
+def decoder_layers(network: Decoder, ours: str, theirs: str) -> dict[str, str]:
+    """Official name of each layer of a decoder, by ours, which has the names given."""
+    layers = _block_layers(len(network.blocks), f"{ours}blocks", f"{theirs}.model.0")
+    for index, layer in enumerate(network.up):  # each behind a resizing
+        layers |= _layer(layer, f"{ours}up.{index}", f"{theirs}.model.{2 * index + 2}")
+    return layers | {f"{ours}last": f"{theirs}.model.{2 * len(network.up) + 1}.conv"}
+
+
+def mapping_layers(count: int) -> dict[str, str]:
+    """Official name of each of so many layers from style to AdaINs, by ours."""
+    return {f"mapping.layers.{index}": f"mlp.model.{index}.fc" for index in range(count)}
 
 
 def vgg16(state: State, taps: Sequence[str] = ("relu5_3",)) -> VGG:
@@ -314,30 +340,11 @@ def _layer(layer: nn.Module, ours: str, theirs: str) -> dict[str, str]:
     return {f"{ours}.conv": f"{theirs}.conv{inside}", f"{ours}.norm": f"{theirs}.norm"}
 
 
-def _content_layers(network: ContentEncoder, ours: str, theirs: str) -> dict[str, str]:
-    chain = [network.first, *network.down]
-    names = ["first", *(f"down.{i}" for i in range(len(network.down)))]
-    layers = {}
-    for number, (layer, name) in enumerate(zip(chain, names, strict=True)):
-        layers |= _layer(layer, ours + name, f"{theirs}.model.{number}")
-    blocks = len(network.blocks)
-    return layers | _block_layers(blocks, f"{ours}blocks", f"{theirs}.model.{len(chain)}")
-
-
-def _style_layers(network: StyleEncoder, ours: str, theirs: str) -> dict[str, str]:
-    chain = [network.first, *network.down]
-    names = ["first", *(f"down.{i}" for i in range(len(network.down)))]
-    layers = {f"{ours}last": f"{theirs}.model.{len(chain) + 1}"}  # behind the mean
-    for number, (layer, name) in enumerate(zip(chain, names, strict=True)):
-        layers |= _layer(layer, ours + name, f"{theirs}.model.{number}")
+def _halving_layers(network: Halvings, ours: str, theirs: str) -> dict[str, str]:
+    layers = _layer(network.first, f"{ours}first", f"{theirs}.model.0")
+    for index, layer in enumerate(network.down):
+        layers |= _layer(layer, f"{ours}down.{index}", f"{theirs}.model.{index + 1}")
     return layers
-
-
-def _decoder_layers(network: Decoder, ours: str, theirs: str) -> dict[str, str]:
-    layers = _block_layers(len(network.blocks), f"{ours}blocks", f"{theirs}.model.0")
-    for index, layer in enumerate(network.up):  # each behind a resizing
-        layers |= _layer(layer, f"{ours}up.{index}", f"{theirs}.model.{2 * index + 2}")
-    return layers | {f"{ours}last": f"{theirs}.model.{2 * len(network.up) + 1}.conv"}
 
 
 def _block_layers(count: int, ours: str, theirs: str) -> dict[str, str]:

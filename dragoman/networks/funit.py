@@ -11,6 +11,7 @@ from dragoman.networks.blocks import InstanceNorm
 from dragoman.networks.munit import (
     SLOPE,
     Activation,
+    Coded,
     ContentEncoder,
     Mapping,
     StyleEncoder,
@@ -36,7 +37,7 @@ class Decoder(munit.Decoder):
             layer.norm = InstanceNorm(channels >> level)
 
 
-class FewShotGenerator(nn.Module):
+class FewShotGenerator(Coded):
     """Content of one picture, class of some others, shown by examples (section 3.1).
 
     The class code is the mean of what the class encoder makes of the examples, so that classes
@@ -60,7 +61,7 @@ class FewShotGenerator(nn.Module):
         activation: Activation = "relu",
         padding: Padding = "reflect",
     ) -> None:
-        super().__init__()
+        super().__init__(depth, class_depth)
         how = (activation, padding)
         self.content = ContentEncoder(channels, width, depth, blocks, *how)
         self.class_encoder = StyleEncoder(channels, latent, width, class_depth, *how)
@@ -68,16 +69,6 @@ class FewShotGenerator(nn.Module):
         self.mapping = Mapping(
             latent, self.decoder.styles, mapping_width, mapping_layers, activation
         )
-
-    @property
-    def stride(self) -> int:
-        """The sides of pictures must be divisible by this to be made again as large."""
-        return 2 ** len(self.content.down)
-
-    @property
-    def smallest(self) -> int:
-        """The least side in px, of examples too, of which every layer sees enough."""
-        return max(4, 2 * self.stride, 2 ** len(self.class_encoder.down))
 
     def class_code(self, examples: Tensor) -> Tensor:
         """Examples [B, K, C, H, W], or one of each class [B, C, H, W], to class codes [B, latent].

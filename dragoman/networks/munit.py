@@ -129,7 +129,27 @@ class Residual(nn.Module):
         return x + self.norm2(self.conv2(hidden), second)
 
 
-class ContentEncoder(nn.Module):
+class Halvings(nn.Module):
+    """7 x 7 convolution to the first of the widths, then a halving to each of the others."""
+
+    def __init__(
+        self, inputs: int, widths: list[int], norm: Norm, activation: Activation, padding: Padding
+    ) -> None:
+        super().__init__()
+        self.first = Layer(inputs, widths[0], 7, 1, norm, activation, padding)
+        self.down = nn.ModuleList(
+            Layer(i, o, 4, 2, norm, activation, padding) for i, o in pairwise(widths)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, widths[-1], H / 2**h, W / 2**h] by h = len(widths) - 1."""
+        x = self.first(x)
+        for layer in self.down:
+            x = layer(x)
+        return x
+
+
+class ContentEncoder(Halvings):
     """7 x 7 convolution, `depth` halvings that double the channels, `blocks` residual blocks."""
 
     def __init__(
@@ -141,25 +161,21 @@ class ContentEncoder(nn.Module):
         activation: Activation = "relu",
         padding: Padding = "reflect",
     ) -> None:
-        super().__init__()
-        self.first = Layer(inputs, width, 7, 1, "instance", activation, padding)
         widths = [width << index for index in range(depth + 1)]
-        self.down = nn.ModuleList(
-            Layer(i, o, 4, 2, "instance", activation, padding) for i, o in pairwise(widths)
-        )
+        super().__init__(inputs, widths, "instance", activation, padding)
         self.blocks = nn.ModuleList(
             Residual(widths[-1], activation, padding) for _ in range(blocks)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to the content code [B, width * 2**depth, H / 2**depth, ...]."""
-        x = self.first(x)
-        for block in (*self.down, *self.blocks):
+        x = super().forward(x)
+        for block in self.blocks:
             x = block(x)
         return x
 
 
-class StyleEncoder(nn.Module):
+class StyleEncoder(Halvings):
     """7 x 7 convolution, `depth` halvings, the mean over all places; no norms, which lose it."""
 
     def __init__(
@@ -171,19 +187,13 @@ class StyleEncoder(nn.Module):
         activation: Activation = "relu",
         padding: Padding = "reflect",
     ) -> None:
-        super().__init__()
-        self.first = Layer(inputs, width, 7, 1, "none", activation, padding)
         widths = [width << min(index, WIDENED) for index in range(depth + 1)]
-        self.down = nn.ModuleList(
-            Layer(i, o, 4, 2, "none", activation, padding) for i, o in pairwise(widths)
-        )
+        super().__init__(inputs, widths, "none", activation, padding)
         self.last = nn.Conv2d(widths[-1], style, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to the style code [B, style], of any values."""
-        x = self.first(x)
-        for layer in self.down:
-            x = layer(x)
+        x = super().forward(x)
         return self.last(functional.adaptive_avg_pool2d(x, 1)).flatten(1)
 
 
@@ -257,7 +267,31 @@ class Decoder(nn.Module):
         return torch.tanh(self.last(code).to(self.last.weight.dtype))
 
 
-class Autoencoder(nn.Module):
+class Coded(nn.Module):
+    """A generator by way of codes, with sides that are halved `depth` times.
+
+    Where it also has an encoder of styles, that halves them `style_depth` times.
+    """
+
+    def __init__(self, depth: int, style_depth: int = 0) -> None:
+        super().__init__()
+        self.depth, self.style_depth = depth, style_depth
+
+    @property
+    def stride(self) -> int:
+        """The sides of pictures must be divisible by this to be made again as large."""
+        return 2**self.depth
+
+    @property
+    def smallest(self) -> int:
+        """The least side in px, of pictures shown for style too, of which every layer sees enough.
+
+        Whatever the padding: 3 x 3 convolutions that reflect need 2 px, those of 7 x 7 need 4.
+        """
+        return max(4, 2 ** (self.depth + 1), 2**self.style_depth)
+
+
+class Autoencoder(Coded):
     """The networks of one domain: a picture is a content code, shared by all, and a style code."""
 
     def __init__(
@@ -273,27 +307,13 @@ class Autoencoder(nn.Module):
         activation: Activation = "relu",
         padding: Padding = "reflect",
     ) -> None:
-        super().__init__()
-        self.depth, self.style_depth = depth, style_depth
+        super().__init__(depth, style_depth)
         self.content = ContentEncoder(channels, width, depth, blocks, activation, padding)
         self.style = StyleEncoder(channels, style, width, style_depth, activation, padding)
         self.decoder = Decoder(width << depth, channels, depth, blocks, activation, padding)
         self.mapping = Mapping(
             style, self.decoder.styles, mapping_width, mapping_layers, activation
         )
-
-    @property
-    def stride(self) -> int:
-        """The sides of pictures must be divisible by this to be made again as large."""
-        return 2**self.depth
-
-    @property
-    def smallest(self) -> int:
-        """The least side in px of pictures of which every layer sees enough, whatever the padding.
-
-        3 x 3 convolutions that reflect need 2 px, those of 7 x 7 need 4.
-        """
-        return max(4, 2 ** (self.depth + 1), 2**self.style_depth)
 
     def encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """[B, C, H, W] to content [B, width * 2**depth, h, w] and style [B, style]."""

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from dragoman.errors import SettingsError, choose
-from dragoman.networks.munit import Activation, ContentEncoder, Decoder, Residual
+from dragoman.networks.munit import Activation, Coded, ContentEncoder, Decoder, Residual
 from dragoman.networks.resnet import Padding
 
 Domain = Literal["a", "b"]
@@ -33,7 +33,7 @@ class Variational(nn.Module):
         return self.decoder(code if noise is None else code + noise)
 
 
-class UNITGenerator(nn.Module):
+class UNITGenerator(Coded):
     """The encoders and decoders of two domains, whose codes are of one kind.
 
     Liu et al. 2017, section 3. Of the `blocks` residual blocks on either side of the code, the
@@ -54,13 +54,12 @@ class UNITGenerator(nn.Module):
         activation: Activation = "relu",
         padding: Padding = "reflect",
     ) -> None:
-        super().__init__()
+        super().__init__(depth)
         if not 0 <= shared <= blocks:
             raise SettingsError(
                 f"the two domains cannot share {shared} of {blocks} residual blocks; share "
                 f"{blocks} or less, or use more --blocks"
             )
-        self.depth = depth
         self.a, self.b = (
             Variational(count, width, depth, blocks - shared, activation, padding)
             for count in channels
@@ -71,19 +70,6 @@ class UNITGenerator(nn.Module):
             nn.Sequential(*(Residual(width << depth, activation, padding) for _ in range(shared)))
             for _ in range(2)
         )
-
-    @property
-    def stride(self) -> int:
-        """The sides of pictures must be divisible by this to be made again as large."""
-        return 2**self.depth
-
-    @property
-    def smallest(self) -> int:
-        """The least side in px of pictures of which every layer sees enough, whatever the padding.
-
-        3 x 3 convolutions that reflect need 2 px, those of 7 x 7 need 4.
-        """
-        return max(4, 2 ** (self.depth + 1))
 
     def encode(self, pictures: Tensor, domain: Domain) -> Tensor:
         """Pictures [B, C, H, W] of a domain to the mean of their code."""
