@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.convert import junyanz, renaming
-from dragoman.engine import Engine, EngineSettings, sum_of
+from dragoman.engine import sum_of
 from dragoman.system import Batch, Facts, Progress
 from dragoman.systems.cyclegan import CycleGAN
 from golden_checks.fixture import NEGLIGIBLE, Fixture
 from golden_checks.losses import objective
 from golden_checks.pix2pixhd import statistics
+from golden_checks.steps import STEPS, Steps, stored_steps
 
-STEPS = 100  # of the stage that the trace is cut from; the learning rate stays constant
 ROUNDING, NEAR, MOST = 1e-6, 4, 0.05
 NETWORKS = {"netG_A": "to_b", "netG_B": "to_a", "netD_A": "discriminator_b"}
 NETWORKS |= {"netD_B": "discriminator_a"}
@@ -123,32 +123,18 @@ def compare_gradients(fixture: Fixture, name: str, networks: list[nn.Module]) ->
 
 def check_steps(fixture: Fixture, batch: Batch, dtype: torch.dtype, prefix: str) -> None:
     """Losses of every stored step of the engine, and the weights after it."""
-    steps = {int(key.split("/")[0][4:]) for key in fixture.under(prefix) if key.startswith("step")}
-    heard: dict[str, dict[str, Tensor]] = {}
-    settings = EngineSettings(precision="fp32", average=0.0, device="cpu", deterministic=False)
-    engine = Engine(
-        system_of(fixture).to(dtype),
-        settings,
-        STEPS,
-        listen=lambda step, turn, terms: heard.update({turn: terms}),
-    )
-    (stage,) = engine.stages
-    engine.enter(stage)
+    steps = Steps(system_of(fixture).to(dtype))
     random.seed(int(fixture.meta["pool_random_seed"]))
-    for step in range(1, max(steps) + 1):
+    for step in stored_steps(fixture, prefix):
         turned = {key: value.to(dtype).roll(step - 1, 0) for key, value in batch.items()}
-        engine.take_step(stage, turned)
+        heard = steps.take(turned)
         part = f"{prefix}step{step}/"
         for name, loss in losses(heard).items():
             fixture.compare(f"{part}loss_{name}", loss)
         for name, ours in NETWORKS.items():
-            network = engine.system.get_submodule(ours)
-            named = renaming.our_keys(network, junyanz.network_layers(network))
-            state = network.state_dict()
-            for key in fixture.under(f"{part}weight_stats/{name}/"):
-                value = state[named[key]].double()
-                told = torch.stack([value.sum(), value.norm()])
-                fixture.compare(f"{part}weight_stats/{name}/{key}", told)
+            network = steps.engine.system.get_submodule(ours)
+            layers = junyanz.network_layers(network)
+            fixture.compare_weights(f"{part}weight_stats/{name}/", network, layers)
 
 
 def check_cyclegan(fixture: Fixture) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -92,6 +94,25 @@ class Fixture:
             assert gradient is not None, f"no gradient reached {key}"
             ours = [gradient.sum(), gradient.norm(), gradient.abs().max()]
             self.compare(start + key, torch.stack(ours))
+
+    def compare_weights(
+        self,
+        prefix: str,
+        network: nn.Module,
+        layers: dict[str, str],
+        others: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> None:
+        """Compare [sum, L2 norm] of every tensor stored so; others: those the network lacks."""
+        named, state = renaming.our_keys(network, layers), network.state_dict()
+        for key in self.under(prefix):
+            ours = (state[named[key]] if key in named else others[key]).double()
+            self.compare(prefix + key, torch.stack([ours.sum(), ours.norm()]))
+
+    def compare_state(self, network: nn.Module, layers: dict[str, str]) -> None:
+        """Compare every stored tensor of the network's state after a passage in training."""
+        named, state = renaming.our_keys(network, layers), network.state_dict()
+        for key in self.under("state_after/"):
+            self.compare(f"state_after/{key}", state[named[key]])
 
     def finish(self) -> None:
         """Fail with all faults; a stored result that nothing was compared with is one."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dragoman.convert import munit as convert
 from dragoman.convert import renaming
-from dragoman.engine import Engine, EngineSettings, sum_of
+from dragoman.engine import sum_of
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.domain_invariant import DomainInvariant
 from dragoman.losses.perceptual import Perceptual
@@ -20,6 +20,7 @@ from dragoman.system import Facts, Progress, Terms
 from golden_checks.fixture import NEGLIGIBLE, Fixture, Unsupported
 from golden_checks.losses import leaf
 from golden_checks.pix2pixhd import WORST, statistics
+from golden_checks.steps import STEPS, Steps
 
 ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "lrelu": "leaky_relu"}
 OBJECTIVES: dict[str, Adversarial] = {"lsgan": "least_squares", "nsgan": "nonsaturating"}
@@ -31,7 +32,6 @@ NORMS: dict[str, Norm] = {
     "sn": "spectral",
 }
 DOMAINS = ("a", "b")
-STEPS = 100  # of the stage that the trace is cut from; the learning rate stays constant
 
 
 def known(names: dict[str, Any], name: str) -> Any:
@@ -283,23 +283,20 @@ def check_update(fixture: Fixture, kind: type[Training] = Training) -> None:
 
 def check_sequence(fixture: Fixture, training: Training) -> None:
     """The engine's steps, as often as they are stored."""
-    heard: dict[str, Terms] = {}
-    settings = EngineSettings(precision="fp32", average=0.0, device="cpu", deterministic=False)
-    engine = Engine(
-        training.system, settings, STEPS, lambda step, turn, terms: heard.update({turn: terms})
-    )
-    (stage,) = engine.stages
-    engine.enter(stage)
+    steps = Steps(training.system)
     stored = (re.match(r"output64/seq(\d+)", key) for key in fixture.tensors)
     last = max(int(match[1]) for match in stored if match)
     for step in range(1, last + 1):  # of some steps the losses alone are stored
         with training.drawing(f"seq{step}_dis", f"seq{step}_gen"):
-            engine.take_step(stage, training.batch)
+            heard = steps.take(training.batch)
         for who, turn in (("dis", "discriminator"), ("gen", "generator")):
             losses = training.losses(who, heard[turn])
             compare_losses(fixture, f"output64/seq{step}_{who}/", losses)
         for name, (network, layers) in training.networks().items():
-            compare_weights(fixture, f"seq{step}/weight_stats/{name}/", network, layers)
+            # AdaIN's statistics are as they were given.
+            given = fixture.under(f"weights/{name}/")
+            start = f"output64/seq{step}/weight_stats/{name}/"
+            fixture.compare_weights(start, network, layers, given)
 
 
 def compare_gradients(
@@ -332,17 +329,6 @@ def compare_losses(fixture: Fixture, prefix: str, losses: Terms) -> None:
     for name, loss in losses.items():
         if prefix + name in fixture.tensors:
             fixture.compare(prefix + name, loss)
-
-
-def compare_weights(
-    fixture: Fixture, place: str, network: nn.Module, layers: dict[str, str]
-) -> None:
-    """Compare [sum, L2 norm] of every stored tensor; AdaIN's statistics are as they were given."""
-    named, state = renaming.our_keys(network, layers), network.state_dict()
-    given = fixture.under(f"weights/{place.split('/')[2]}/")
-    for key in fixture.under(f"output64/{place}"):
-        ours = (state[named[key]] if key in named else given[key]).double()
-        fixture.compare(f"output64/{place}{key}", torch.stack([ours.sum(), ours.norm()]))
 
 
 CHECKS: dict[str, Callable[[Fixture], None]] = {

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from dragoman.convert import junyanz, renaming
+from dragoman.convert import junyanz
 from golden_checks.fixture import Fixture
 
 
@@ -55,6 +55,4 @@ def check_network(fixture: Fixture) -> None:
             if fixture.meta["grad_param_stats_mode"] == mode:
                 fixture.compare_gradients(network, layers)
         if mode == "train":
-            named, state = renaming.our_keys(network, layers), network.state_dict()
-            for key in fixture.under("state_after/"):
-                fixture.compare(f"state_after/{key}", state[named[key]])
+            fixture.compare_state(network, layers)

@@ -53,9 +53,7 @@ def check_modes(
             if fixture.meta.get("grad_param_stats_mode") == mode:
                 fixture.compare_gradients(network, layers(network))
         if mode == "train":
-            named, state = renaming.our_keys(network, layers(network)), network.state_dict()
-            for key in fixture.under("state_after/"):
-                fixture.compare(f"state_after/{key}", state[named[key]])
+            fixture.compare_state(network, layers(network))
 
 
 def check_generator(fixture: Fixture) -> None:

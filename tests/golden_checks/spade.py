@@ -66,9 +66,7 @@ def check_modes(
             if fixture.meta.get("grad_param_stats_mode") == mode:
                 compare_gradients(fixture, network, layers)
         if mode == "train":
-            named, state = renaming.our_keys(network, layers), network.state_dict()
-            for key in fixture.under("state_after/"):
-                fixture.compare(f"state_after/{key}", state[named[key]])
+            fixture.compare_state(network, layers)
 
 
 def compare_gradients(

@@ -7,16 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dragoman.convert import basicsr, renaming
-from dragoman.engine import Engine, EngineSettings
+from dragoman.convert import basicsr
 from dragoman.interpolation import interpolate
 from dragoman.losses import adversarial, relativistic
 from dragoman.pipeline import Translator
 from dragoman.system import Facts
 from golden_checks.fixture import Fixture
 from golden_checks.losses import leaf, objective
+from golden_checks.steps import Steps, stored_steps
 
-STEPS = 100  # of the stage that a trace is cut from
 NOISE = 1e-6  # below which a number that is 0 in theory is rounding noise
 DOMAIN = {"name": "photo", "kind": "photo", "channels": 3, "classes": (), "palette": ()}
 
@@ -53,9 +52,7 @@ def check_network(fixture: Fixture) -> None:
             if fixture.meta["grad_param_stats_mode"] == mode:
                 fixture.compare_gradients(network, layers)
         if mode == "train":
-            named, state = renaming.our_keys(network, layers), network.state_dict()
-            for key in fixture.under("state_after/"):
-                fixture.compare(f"state_after/{key}", state[named[key]])
+            fixture.compare_state(network, layers)
 
 
 def check_relativistic(fixture: Fixture) -> None:
@@ -139,26 +136,15 @@ def check_step(fixture: Fixture) -> None:
 
 def check_trace(fixture: Fixture, dtype: torch.dtype, prefix: str) -> None:
     """Everything that is stored of every step, with our engine."""
-    steps = {int(key.split("/")[0][4:]) for key in fixture.under(prefix) if key.startswith("step")}
-    heard: dict[str, dict[str, Tensor]] = {}
-    settings = EngineSettings(precision="fp32", average=0.0, device="cpu", deterministic=False)
-    engine = Engine(
-        system_of(fixture).to(dtype),
-        settings,
-        STEPS,
-        listen=lambda step, turn, terms: heard.update({turn: terms}),
-    )
-    system: Any = engine.system
+    steps = Steps(system_of(fixture).to(dtype))
+    system: Any = steps.engine.system
     logits, pictures = [], []
     system.discriminator.register_forward_hook(lambda net, given, made: logits.append(made))
     system.generator.register_forward_hook(lambda net, given, made: pictures.append(made))
-    (stage,) = engine.stages
-    engine.enter(stage)
     names = {"low": "input/lq", "high": "input/gt"}
     batch = {key: fixture.tensors[name].to(dtype) * 2 - 1 for key, name in names.items()}
-    for step in range(1, max(steps) + 1):
-        engine.take_step(stage, batch)
-        told = official(heard, logits) | {"output": pictures[-1]}
+    for step in stored_steps(fixture, prefix):
+        told = official(steps.take(batch), logits) | {"output": pictures[-1]}
         for name, value in told.items():
             key = f"{prefix}step{step}/{name}"
             if name == "l_g_gan" and vanishes(fixture):
@@ -169,7 +155,7 @@ def check_trace(fixture: Fixture, dtype: torch.dtype, prefix: str) -> None:
             layers = basicsr.network_layers(network)
             if step == 1 and dtype == torch.float64:  # as the stored ones must have been taken
                 fixture.compare_gradients(network, layers, f"{name}/")
-            compare_weights(fixture, f"{prefix}step{step}/weight_stats/{name}/", network, layers)
+            fixture.compare_weights(f"{prefix}step{step}/weight_stats/{name}/", network, layers)
 
 
 def official(heard: dict[str, dict[str, Tensor]], logits: list[Tensor]) -> dict[str, Tensor]:
@@ -179,14 +165,6 @@ def official(heard: dict[str, dict[str, Tensor]], logits: list[Tensor]) -> dict[
     losses = {"l_g_gan": ours["adversarial"], "l_g_pix": ours["l1"]}
     losses |= {"l_d_real": theirs["real"], "l_d_fake": theirs["fake"]}
     return losses | {"out_d_real": real.mean(), "out_d_fake": fake.mean()}
-
-
-def compare_weights(fixture: Fixture, prefix: str, network: nn.Module, layers: Any) -> None:
-    """Compare [sum, L2 norm] of every stored tensor of a network."""
-    named, state = renaming.our_keys(network, layers), network.state_dict()
-    for key in fixture.under(prefix):
-        ours = state[named[key]].double()
-        fixture.compare(prefix + key, torch.stack([ours.sum(), ours.norm()]))
 
 
 def check_interpolation(fixture: Fixture) -> None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.convert import renaming, stargan
-from dragoman.engine import Engine, EngineSettings
 from dragoman.losses.penalties import gradient_penalty
 from dragoman.system import Facts, Terms
 from dragoman.systems.stargan import StarGAN
 from golden_checks.fixture import Fixture
 from golden_checks.losses import leaf
+from golden_checks.steps import Steps, stored_steps
 
 
 def modes_of(fixture: Fixture) -> list[str]:
@@ -49,9 +49,7 @@ def check_modes(
             if fixture.meta.get("grad_param_stats_mode") == mode:
                 fixture.compare_gradients(network, layers(network))
         if mode == "train":
-            named, state = renaming.our_keys(network, layers(network)), network.state_dict()
-            for key in fixture.under("state_after/"):
-                fixture.compare(f"state_after/{key}", state[named[key]])
+            fixture.compare_state(network, layers(network))
 
 
 def check_generator(fixture: Fixture) -> None:
@@ -78,7 +76,6 @@ def check_discriminator(fixture: Fixture) -> None:
     )
 
 
-STEPS = 100  # of the stage that the trace is cut from; the learning rate stays constant
 TERMS = {"cls": "classes", "rec": "cycle", "gp": "penalty"}  # ours by the official names
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -125,25 +122,19 @@ def check_training(fixture: Fixture) -> None:
 
 def check_trace(fixture: Fixture, dtype: torch.dtype, prefix: str) -> None:
     """Every stored loss, and the weights after each step of which they are stored."""
-    heard: dict[str, Terms] = {}
-    settings = EngineSettings(precision="fp32", average=0.0, device="cpu", deterministic=False)
     system = system_of(fixture).to(dtype)
-    engine = Engine(system, settings, STEPS, lambda step, turn, terms: heard.update({turn: terms}))
-    (stage,) = engine.stages
-    engine.enter(stage)
+    steps = Steps(system)
     labels = fixture.tensors["input/label_org"].long()
     named = {"labels": labels, "label": labels[:, 0]} if labels.ndim == 2 else {"label": labels}
     batch = {"image": fixture.tensors["input/x_real"].to(dtype), **named}
-    steps = {int(key.split("/")[0][4:]) for key in fixture.under(prefix) if key.startswith("step")}
-    for step in range(1, max(steps) + 1):
+    for step in stored_steps(fixture, prefix):
         draws = fixture.under(f"input/step{step}/")
         mixed = partial(gradient_penalty, mix=draws["alpha"].to(dtype))
-        heard.clear()
         with (
             patch("dragoman.systems.stargan.shuffled", lambda _, order=draws["rand_idx"]: order),
             patch("dragoman.systems.stargan.gradient_penalty", mixed),
         ):
-            engine.take_step(stage, batch)
+            heard = steps.take(batch)
         assert ("generator" in heard) == (step % system.settings.n_critic == 0)
         start = f"{prefix}step{step}/"
         for turn, terms in heard.items():

@@ -1,18 +1,15 @@
 """Whole training steps give the official losses and weights, in float64 over several steps."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from dragoman.convert import junyanz, renaming
-from dragoman.engine import Engine, EngineSettings, sum_of
+from dragoman.convert import junyanz
+from dragoman.engine import sum_of
 from dragoman.system import Batch, Facts, Progress
 from dragoman.systems.pix2pix import Pix2Pix
 from golden_checks.fixture import Fixture
 from golden_checks.losses import objective
-
-STEPS = 100  # of the stage that the trace is cut from; the learning rate stays constant
+from golden_checks.steps import STEPS, Steps, stored_steps
 
 
 def system_of(fixture: Fixture) -> Pix2Pix:
@@ -62,38 +59,18 @@ def check_start(fixture: Fixture, batch: Batch) -> None:
 
 def check_steps(fixture: Fixture, batch: Batch, dtype: torch.dtype, prefix: str) -> None:
     """Losses of every stored step of the engine, and the weights after it."""
-    steps = {int(key.split("/")[0][4:]) for key in fixture.under(prefix) if key.startswith("step")}
-    heard: dict[str, dict[str, Tensor]] = {}
-    settings = EngineSettings(precision="fp32", average=0.0, device="cpu", deterministic=False)
-    engine = Engine(
-        system_of(fixture).to(dtype),
-        settings,
-        STEPS,
-        listen=lambda step, turn, terms: heard.update({turn: terms}),
-    )
-    (stage,) = engine.stages
-    engine.enter(stage)
+    steps = Steps(system_of(fixture).to(dtype))
     batch = {key: value.to(dtype) for key, value in batch.items()}
-    for step in range(1, max(steps) + 1):
-        engine.take_step(stage, batch)
+    for step in stored_steps(fixture, prefix):
+        heard = steps.take(batch)
         part = f"{prefix}step{step}/"
         for name, loss in official_losses(heard).items():
             if f"{part}loss_{name}" in fixture.tensors:
                 fixture.compare(f"{part}loss_{name}", loss)
-        for name in ("netG", "netD"):
-            network = engine.system.get_submodule(
-                "generator" if name == "netG" else "discriminator"
-            )
-            compare_weights(fixture, f"{part}weight_stats/{name}/", network)
-
-
-def compare_weights(fixture: Fixture, prefix: str, network: Any) -> None:
-    """Compare [sum, L2 norm] of every stored tensor of a network."""
-    named = renaming.our_keys(network, junyanz.network_layers(network))
-    state = network.state_dict()
-    for key in fixture.under(prefix):
-        ours = state[named[key]].double()
-        fixture.compare(prefix + key, torch.stack([ours.sum(), ours.norm()]))
+        for name, ours in (("netG", "generator"), ("netD", "discriminator")):
+            network = steps.engine.system.get_submodule(ours)
+            layers = junyanz.network_layers(network)
+            fixture.compare_weights(f"{part}weight_stats/{name}/", network, layers)
 
 
 def check_pix2pix(fixture: Fixture) -> None:
