@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dragoman import controls as choices
 from dragoman.controls import Controls
-from dragoman.errors import SettingsError, choose
+from dragoman.errors import DataError, SettingsError, choose
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, System
 
@@ -95,3 +95,30 @@ class ManyDomain(System):
             classes = self.sets[choose("label set", name, self.sets)]
             found[name] = classes.index(choose(f"domain of '{name}'", word, classes))
         return list(found.values())
+
+
+class OneSet(ManyDomain):
+    """Its domains are the classes of one label set, and every picture learned from is of one."""
+
+    called: ClassVar[str]  # its name in errors
+
+    def __init__(self, settings: DomainSettings, facts: Facts) -> None:
+        super().__init__(settings, facts)
+        if len(self.sets) > 1:
+            raise SettingsError(
+                f"--domains {settings.domains} names several label sets, of which {self.called} "
+                f"takes one; choose among {', '.join(self.sets)}"
+            )
+        (self.label_set,) = self.sets
+
+    def own(self, batch: Batch) -> Tensor:
+        """The class of each picture, [B]; -1: unknown."""
+        return self.labels_of(batch)[:, 0]
+
+    def check_known(self, batch: Batch) -> None:
+        """Raise DataError unless the class of every picture is known."""
+        if bool((self.own(batch) < 0).any()):
+            raise DataError(
+                f"a picture without a class of '{self.label_set}' is among those to learn from, "
+                f"but {self.called} needs the class of each; label all of the training split"
+            )

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
 from dragoman import controls as choices
-from dragoman.errors import DataError, SettingsError
+from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.losses.distances import l1
 from dragoman.losses.feature_matching import place_means
 from dragoman.losses.penalties import r1_and_outputs
-from dragoman.many_domain import DomainSettings, IntoDomain, ManyDomain
+from dragoman.many_domain import DomainSettings, IntoDomain, OneSet
 from dragoman.networks.blocks import initialise
 from dragoman.networks.funit import ClassPatchDiscriminator, FewShotGenerator
 from dragoman.settings import knob
@@ -72,7 +72,7 @@ class Made(NamedTuple):
     fake: Tensor  # the pictures as of the class of the examples, [B, C, H, W]
 
 
-class FUNIT(ManyDomain):
+class FUNIT(OneSet):
     """L_adv + l_r |x - G(x, x)|_1 + l_f |D_f(G(x, y)) - D_f(y)|_1, y: examples of one class.
 
     Liu et al. 2019, equations 1 to 7, with the hinge. As in the reference code D learns first, of
@@ -83,17 +83,12 @@ class FUNIT(ManyDomain):
 
     Settings = FUNITSettings
     settings: FUNITSettings
+    called = "FUNIT"
     Controls: ClassVar[type[choices.Controls]] = FUNITControls
     defaults: ClassVar[dict[str, Any]] = {"batch": 64}
 
     def __init__(self, settings: FUNITSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
-        if len(self.sets) > 1:
-            raise SettingsError(
-                f"--domains {settings.domains} names several label sets, of which FUNIT takes one; "
-                f"choose among {', '.join(self.sets)}"
-            )
-        ((self.label_set, classes),) = self.sets.items()
         self.examples = settings.examples
         self.generator = FewShotGenerator(
             facts.channels["image"],
@@ -107,7 +102,7 @@ class FUNIT(ManyDomain):
         )
         self.discriminator = ClassPatchDiscriminator(
             facts.channels["image"],
-            len(classes),
+            len(self.sets[self.label_set]),
             settings.discriminator_width,
             settings.discriminator_depth,
             settings.max_width,
@@ -170,18 +165,10 @@ class FUNIT(ManyDomain):
     # Learning
 
     def share(self, batch: Batch, progress: Progress) -> Made:
-        if bool((self._own(batch) < 0).any()):
-            raise DataError(
-                f"a picture without a class of '{self.label_set}' is among those to learn from, "
-                "but FUNIT needs the class of each; label all of the training split"
-            )
+        self.check_known(batch)
         content = self.generator.content(batch["image"])
         code = self.generator.class_code(batch["reference"])
         return Made(content, self.generator.decode(content, code))
-
-    def _own(self, batch: Batch) -> Tensor:
-        """The class of each picture, [B]; -1: unknown."""
-        return self.labels_of(batch)[:, 0]
 
     def discriminator_loss(self, batch: Batch, made: Made) -> Terms:
         """D's terms: the examples are its reals."""
@@ -203,7 +190,7 @@ class FUNIT(ManyDomain):
 
     def generator_loss(self, batch: Batch, made: Made) -> Terms:
         """G's terms: of the translation, and of the picture made anew as of its own class."""
-        real, own, wanted = batch["image"], self._own(batch), batch["reference_label"]
+        real, own, wanted = batch["image"], self.own(batch), batch["reference_label"]
         examples, classes = _examples(batch)
         again = self.generator.decode(made.content, self.generator.class_code(real))
         translated, features = self.discriminator(made.fake, wanted)

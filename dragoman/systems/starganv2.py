@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dragoman import controls as choices
-from dragoman.errors import DataError, SettingsError
 from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.losses.distances import l1
 from dragoman.losses.penalties import r1_and_outputs
-from dragoman.many_domain import DomainSettings, IntoDomain, ManyDomain
+from dragoman.many_domain import DomainSettings, IntoDomain, OneSet
 from dragoman.networks.blocks import initialise
 from dragoman.networks.starganv2 import (
     BOTTOM,
@@ -96,7 +95,7 @@ class Drawn(NamedTuple):
     diversity: float  # the weight of their difference at this step
 
 
-class StarGANv2(Styled, ManyDomain):
+class StarGANv2(Styled, OneSet):
     """L_adv + l_sty |s - E(y)|_1 + l_cyc |x - G(y, E(x))|_1 - l_ds |y - G(x, s2)|_1, y = G(x, s).
 
     Choi et al. 2020, equations 1 to 5, with R1. As in the reference code a step has four turns: D
@@ -107,21 +106,16 @@ class StarGANv2(Styled, ManyDomain):
 
     Settings = StarGANv2Settings
     settings: StarGANv2Settings
+    called = "StarGAN v2"
     Controls: ClassVar[type[choices.Controls]] = StarGANv2Controls
     defaults: ClassVar[dict[str, Any]] = {"batch": 8, "balanced": True}
 
     def __init__(self, settings: StarGANv2Settings, facts: Facts) -> None:
         super().__init__(settings, facts)
-        if len(self.sets) > 1:
-            raise SettingsError(
-                f"--domains {settings.domains} names several label sets, of which StarGAN v2 "
-                f"takes one; choose among {', '.join(self.sets)}"
-            )
-        ((self.label_set, classes),) = self.sets.items()
-        channels, count, width = facts.channels["image"], len(classes), settings.width
+        channels, count = facts.channels["image"], len(self.sets[self.label_set])
         bottom = DEEPER if settings.high_pass else BOTTOM
         judging = halvings(facts.size, SMALLEST)
-        style, most = settings.style, settings.max_width
+        width, style, most = settings.width, settings.style, settings.max_width
         halved = halvings(facts.size, bottom)
         self.generator = StyleGenerator(channels, style, width, halved, settings.high_pass, most)
         self.mapping_network = MappingNetwork(count, settings.latent, style, settings.hidden)
@@ -211,19 +205,11 @@ class StarGANv2(Styled, ManyDomain):
 
     def share(self, batch: Batch, progress: Progress) -> Drawn:
         real = batch["image"]
-        if bool((self._own(batch) < 0).any()):
-            raise DataError(
-                f"a picture without a class of '{self.label_set}' is among those to learn from, "
-                "but StarGAN v2 needs the class of each; label all of the training split"
-            )
+        self.check_known(batch)
         noise = self._noise(real, len(real), 2)
         styles = _both(self.mapping_network, noise, batch["reference_label"])
         weight = self.settings.lambda_diversity * linear(progress.fraction, start=0.0)
         return Drawn(self.generator(real, styles[:, 0]), styles, weight)
-
-    def _own(self, batch: Batch) -> Tensor:
-        """The domain of each picture, [B]; -1: unknown."""
-        return self.labels_of(batch)[:, 0]
 
     def discriminator_latent_loss(self, batch: Batch, drawn: Drawn) -> Terms:
         """D's terms for styles that are drawn."""
@@ -238,7 +224,7 @@ class StarGANv2(Styled, ManyDomain):
 
     def generator_latent_loss(self, batch: Batch, drawn: Drawn) -> Terms:
         """The terms of G, F and E for styles that are drawn."""
-        back = self.style_encoder(batch["image"], self._own(batch))
+        back = self.style_encoder(batch["image"], self.own(batch))
         return self._translating(batch, drawn.fake, drawn.styles, back, drawn.diversity)
 
     def generator_reference_loss(self, batch: Batch, drawn: Drawn) -> Terms:
@@ -246,12 +232,12 @@ class StarGANv2(Styled, ManyDomain):
         real = batch["image"]
         with torch.no_grad():  # E does not learn from these
             styles = _both(self.style_encoder, batch["reference"], batch["reference_label"])
-            back = self.style_encoder(real, self._own(batch))
+            back = self.style_encoder(real, self.own(batch))
         fake = self.generator(real, styles[:, 0])
         return self._translating(batch, fake, styles, back, drawn.diversity)
 
     def _judging(self, batch: Batch, fake: Tensor) -> Terms:
-        real, own, weight = batch["image"], self._own(batch), self.settings.lambda_r1
+        real, own, weight = batch["image"], self.own(batch), self.settings.lambda_r1
         shown = self.discriminator(fake, batch["reference_label"])
         if not weight:
             return discriminator_terms("nonsaturating", self.discriminator(real, own), shown)
