@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.cache import built, require
-from dragoman.data.catalogue import EARTH, Edition, set_name, stacks
-from dragoman.data.many_domains import Aligned
-from dragoman.data.settings import DataSettings
+from dragoman.data.catalogue import EARTH
+from dragoman.data.embedded import Embedded
 from dragoman.data.sizes import Size
 from dragoman.data.source import INTS, reduce
 from dragoman.data.table import SPLITS
@@ -39,29 +38,13 @@ def fine_folder() -> Path:
     return built("earthfine", version, build_fine, note)
 
 
-class Earth(Aligned):
-    """One or two layers of the Earth, or stacks of layers, in tiles of one edition.
+class Earth(Embedded):
+    """One or two layers of the Earth, or stacks of layers, in tiles of one edition."""
 
-    joined: of any number of domains, each under its own name, which are to become one key.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        edition: Edition,
-        domains: list[str],
-        settings: DataSettings,
-        joined: bool = False,
-    ) -> None:
+    def _open(self, name: str, domains: list[str]) -> None:
         from dragoman.data.earth_build import LAND_UNIT
 
-        self.edition, self._unpaired = edition, settings.pairing == "unpaired"
-        self.name = set_name(name, domains, self._unpaired, joined)
-        side = settings.size or edition.size
-        self.size, self.tile = (side, side), edition.tile
-        self.shapes = [self.size]
-        self.check_size(self.size)
-        self.domains = stacks(EARTH, domains, joined)
+        edition = self.edition
         if edition.dense:
             self.splits = (*SPLITS, "val_dense", "test_dense")
         self._block, self._guard = BLOCK * edition.factor, GUARD * edition.factor
@@ -140,10 +123,6 @@ class Earth(Aligned):
     def count(self, split: str, key: str) -> int:
         """Return how many tiles a domain has in a split."""
         return len(self._corners(split, key))
-
-    def partners(self, split: str) -> bool:
-        """False for unpaired training; held-out tiles always keep their partners."""
-        return not self._unpaired or split != "train"
 
     def pictures(
         self, split: str, key: str, rows: INTS, places: NDArray[np.float64] | None, size: Size

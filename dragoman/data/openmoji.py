@@ -7,17 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.cache import built, require
-from dragoman.data.catalogue import (
-    EACH_TONE,
-    GENDERS,
-    OPENMOJI,
-    TONES,
-    Edition,
-    set_name,
-    stacks,
-)
-from dragoman.data.many_domains import Aligned
-from dragoman.data.settings import DataSettings
+from dragoman.data.catalogue import EACH_TONE, GENDERS, OPENMOJI, TONES
+from dragoman.data.embedded import Embedded
 from dragoman.data.sizes import Size
 from dragoman.data.source import INTS, found_in, reduce
 from dragoman.data.table import UNKNOWN
@@ -26,31 +17,16 @@ from dragoman.errors import SettingsError
 _REVISION = "1"  # raise it when what is built changes
 
 
-class OpenMoji(Aligned):
+class OpenMoji(Embedded):
     """One or two domains of OpenMoji in one size, with the groups as labels.
 
     With the domain `tones` each family of people has six rows, one for each tone; the picture of
     any other domain is the same in all six. The label sets are then tone, gender and group.
-    joined: of any number of domains, each under its own name, which are to become one key.
     """
 
-    def __init__(
-        self,
-        name: str,
-        edition: Edition,
-        domains: list[str],
-        settings: DataSettings,
-        joined: bool = False,
-    ) -> None:
+    def _open(self, name: str, domains: list[str]) -> None:
         from dragoman.data.openmoji_build import build_choice, painter, part_of, split_of
 
-        self._unpaired, self.tile = settings.pairing == "unpaired", edition.tile
-        self.name = set_name(name, domains, self._unpaired, joined)
-        side = settings.size or edition.size
-        self.size = (side, side)
-        self.shapes = [self.size]
-        self.check_size(self.size)
-        self.domains = stacks(OPENMOJI, domains, joined)
         layers = [layer for domain in domains for layer in domain.split("+")]
         tones = _need_tones(layers)
         self._repeated = len(TONES) if EACH_TONE in layers else 1
@@ -61,7 +37,7 @@ class OpenMoji(Aligned):
         )
         kind = f"{name}-{'tones' if tones else 'pairs'}"
         note = f"drawing the data set {kind}, once for all (5 to 30 seconds)"
-        folder = built(kind, version, painter(edition.tile, choice, tones), note)
+        folder = built(kind, version, painter(self.edition.tile, choice, tones), note)
         self._arrays = {
             layer: [
                 np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
@@ -99,10 +75,6 @@ class OpenMoji(Aligned):
     def count(self, split: str, key: str) -> int:
         """Return how many pictures a domain has in a split."""
         return len(self._rows(split, key))
-
-    def partners(self, split: str) -> bool:
-        """False for unpaired training; held-out pictures always keep their partners."""
-        return not self._unpaired or split != "train"
 
     def pictures(
         self,
