@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from synthetic import KEYS, batches, facts_of, make, picture_batch, shown
+from synthetic import batches, facts_of, make, picture_batch, shown, translator
 
 from dragoman.engine import Engine, EngineSettings
-from dragoman.pipeline import Translator, load
+from dragoman.pipeline import load
 from dragoman.settings import build, knobs
 from dragoman.system import Progress
 from dragoman.systems import SYSTEMS, find_system
@@ -147,26 +147,14 @@ def test_generated_pictures_have_the_data_s_channels_and_range(name):
 
 @every_system
 def test_save_and_load_round_trip(name, tmp_path):
-    system = shown(make(name))
-    domain = {"name": "photo", "kind": "photo", "channels": 3, "classes": (), "palette": ()}
-    config = {
-        "library": "dragoman",
-        "version": "0",
-        "system": name,
-        "settings": vars(system.settings),
-        "facts": vars(system.facts),
-        "domains": dict.fromkeys(KEYS, domain),
-        "data": "synthetic",
-        "training": {},
-        "credits": "",
-    }
-    first = Translator(system, config, "cpu")
+    first = translator(name)
+    shown(first.system)
     first.save(tmp_path / "one")
     second = load(tmp_path / "one", "cpu")
     shown(second.system)
-    batch = picture_batch(0)[system.source]
+    batch = picture_batch(0)[first.system.source]
     assert torch.equal(first.translate(batch, seed=3), second.translate(batch, seed=3))
-    assert second.system.settings == build(find_system(name).Settings, config["settings"])
+    assert second.system.settings == first.system.settings
 
 
 def doubles(**how):
