@@ -23,8 +23,12 @@ BESIDE = {
     "cover128_pix2pixhd": ["cover128_pix2pix"],
     "cover128_spade": ["cover128_pix2pix"],
     "cover_spade": ["cover_pix2pix"],
+    "earth_cyclegan": ["earth_matching"],
+    "earth_unit": ["earth_unit_unshared"],
+    "elev_munit": ["elev_cyclegan_noise"],
     "elev_spade": ["elev_pix2pix"],
     "openmoji_best_of_6": ["openmoji_best_of_1"],
+    "openmoji_munit": ["openmoji_cyclegan_noise"],
     "relief_esrgan": ["relief_srgan"],
 }
 BASELINES = ("mean", "bicubic", "linear", "nearest", "input")
