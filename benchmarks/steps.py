@@ -2,7 +2,7 @@
 
 python benchmarks/steps.py [--systems pix2pix ...] [--seconds 6] [--rounds 3] [--out X.json]
 
-Networks, batch and size are those of each system's recipe (RECIPES). The plain loop has the same
+Networks, batch and size are those of the first recipe of each system. The plain loop has the same
 networks and losses, eager and in fp32: one forward shared by the turns, the gradient of each loss
 to the networks of its turn, the optimizer tensor by tensor, no moving average, no checks, no
 journal. All variants run in one process in turn; each ratio is of the medians over the rounds.
