@@ -63,6 +63,14 @@ def test_the_generator_s_terms_are_those_of_the_paper():
     assert set(terms) == {"adversarial", "classes", "cycle"}
 
 
+def test_where_its_own_domain_is_asked_for_a_picture_stays():
+    """The conditional identity loss of Siddiquee et al. 2019."""
+    system, batch = make("stargan", lambda_identity=4.0), picture_batch(0)
+    kept = system.generator(batch["image"], one_hot(batch["label"], 3))
+    terms = system.generator_loss(batch, system.share(batch, START))
+    near(terms["identity"], 4 * (kept - batch["image"]).abs().mean())
+
+
 def test_the_discriminator_s_terms_are_those_of_the_paper():
     system = make("stargan", lambda_classes=2.0, lambda_penalty=5.0)
     batch = picture_batch(0)

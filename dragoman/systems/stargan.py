@@ -48,6 +48,11 @@ class StarGANSettings(DomainSettings):
     n_critic: int = knob(5, "steps of the discriminator for each of the generator", 1, 1000)
     lambda_classes: float = knob(1.0, "weight of the classes that the discriminator tells", 0)
     lambda_cycle: float = knob(10.0, "weight of the way back to the picture's own domain", 0)
+    lambda_identity: float = knob(
+        0.0,
+        "weight of the picture itself where its own domain is asked for (Siddiquee et al. 2019)",
+        0,
+    )
     lambda_penalty: float = knob(10.0, "weight of the critic's gradient penalty", 0)
     lr: float = knob(1e-4, "learning rate of Adam", 0)
     lr_discriminator: float | None = knob(None, "the discriminator's, where it differs", 0)
@@ -67,6 +72,7 @@ class StarGAN(ManyDomain):
 
     Choi et al. 2018, equations 5 and 6, with the Wasserstein objective and gradient penalty of
     equation 8. The wanted classes c are those of another picture of the batch, for D and G alike.
+    With `lambda_identity` l_id |x - G(x, c')|_1 is added to G's (Siddiquee et al. 2019).
 
     Several label sets (section 3.2): the reference code takes a batch of each data set in every
     iteration, where both c' and c hold that set's labels and the mask that names it. In one pile
@@ -160,11 +166,15 @@ class StarGAN(ManyDomain):
         judged, classes = self.discriminator(made.fake)
         told = classification(classes, made.wanted, self.widths)
         back = self.translated(made.fake, made.own)
-        return {
+        terms = {
             "adversarial": generator_term("wasserstein", judged),
             "classes": settings.lambda_classes * told,
             "cycle": settings.lambda_cycle * l1(back, batch["image"]),
         }
+        if settings.lambda_identity:
+            kept = self.translated(batch["image"], made.own)
+            terms["identity"] = settings.lambda_identity * l1(kept, batch["image"])
+        return terms
 
 
 def shuffled(groups: Tensor) -> Tensor:
