@@ -1,7 +1,7 @@
 """StarGAN's networks, label vectors and classification, by hand and by definition."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from dragoman.convert import renaming
 from dragoman.convert import stargan as convert
 from dragoman.errors import DataError, FileError, SettingsError
 from dragoman.losses.classification import classification
+from dragoman.networks.blocks import Upsample
 from dragoman.networks.label_vector import label_vector, label_widths
 from dragoman.networks.scaled_norm import ScaledInstanceNorm
 from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
@@ -222,3 +223,14 @@ def test_attention_changes_only_the_share_that_it_names() -> None:
     torch.testing.assert_close(network(x, label), x)
     torch.nn.init.constant_(network.attention.bias, 2.0 + math.log(3))  # sigmoid(log 3) = 3 / 4
     torch.testing.assert_close(network(x, label), 0.75 * colours + 0.25 * x)
+
+
+def test_enlarging_by_resizing_knows_no_grid() -> None:
+    """A plain picture stays plain: transposed convolutions would draw their stride into it."""
+    spread = {}
+    for kind in get_args(Upsample):
+        torch.manual_seed(0)
+        network = StarGANGenerator(3, 1, width=4, blocks=1, depth=1, upsample=kind).eval()
+        made = network(torch.full((1, 3, 64, 64), 0.5), torch.ones(1, 1))
+        spread[kind] = float(made.detach()[..., 28:36, 28:36].std((-2, -1)).max())
+    assert max(spread["nearest"], spread["bilinear"]) < 1e-5 < spread["transposed"] / 100

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dragoman.errors import DataError, SettingsError
+from dragoman.networks.blocks import Upsample, up_convolution
 from dragoman.networks.scaled_norm import ScaledInstanceNorm
 
 SLOPE = 0.01  # of the discriminator's leaky ReLUs
@@ -22,9 +23,9 @@ def _norm(channels: int, running: bool) -> nn.Module:
 class Layer(nn.Module):
     """Convolution, instance norm, ReLU."""
 
-    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, running: bool) -> None:
+    def __init__(self, conv: nn.Module, channels: int, running: bool) -> None:
         super().__init__()
-        self.conv, self.norm = conv, _norm(conv.out_channels, running)
+        self.conv, self.norm = conv, _norm(channels, running)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, channels, ...] of sides as the convolution makes them."""
@@ -52,9 +53,10 @@ class StarGANGenerator(nn.Module):
     channels: of the pictures that it reads and makes. labels: length of the label vector, of
     `networks.label_vector.label_vector` where there are several label sets. depth: halvings, 2 in
     the paper. running: whether norms keep running statistics and go by them in evaluation, as the
-    reference code's would if it ever evaluated; else by the picture's own, as it does. attention:
-    the generator makes a mask M in (0, 1) too, and gives M C + (1 - M) x for the colours C that it
-    makes else (Pumarola et al. 2018, equation 1), so that what need not change stays exactly.
+    reference code's would if it ever evaluated; else by the picture's own, as it does. upsample:
+    how sides are doubled, by transposed convolutions in the paper. attention: the generator makes
+    a mask M in (0, 1) too, and gives M C + (1 - M) x for the colours C that it makes else (Pumarola
+    et al. 2018, equation 1), so that what need not change stays exactly.
     """
 
     def __init__(
@@ -66,20 +68,21 @@ class StarGANGenerator(nn.Module):
         depth: int = 2,
         running: bool = False,
         attention: bool = False,
+        upsample: Upsample = "transposed",
     ) -> None:
         super().__init__()
         self.labels, self.stride = labels, 2**depth
         widths = [width * 2**index for index in range(depth + 1)]
         pairs = list(pairwise(widths))
         first = nn.Conv2d(channels + labels, width, 7, padding=3, bias=False)
-        self.first = Layer(first, running)
+        self.first = Layer(first, width, running)
         self.down = nn.ModuleList(
-            Layer(nn.Conv2d(c, more, 4, stride=2, padding=1, bias=False), running)
+            Layer(nn.Conv2d(c, more, 4, stride=2, padding=1, bias=False), more, running)
             for c, more in pairs
         )
         self.blocks = nn.ModuleList(Residual(widths[-1], running) for _ in range(blocks))
         self.up = nn.ModuleList(
-            Layer(nn.ConvTranspose2d(more, c, 4, stride=2, padding=1, bias=False), running)
+            Layer(up_convolution(upsample, more, c, bias=False), c, running)
             for c, more in reversed(pairs)
         )
         self.last = nn.Conv2d(width, channels, 7, padding=3, bias=False)

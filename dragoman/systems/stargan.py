@@ -13,6 +13,7 @@ from dragoman.losses.classification import classification
 from dragoman.losses.distances import l1
 from dragoman.losses.penalties import gradient_penalty
 from dragoman.many_domain import DomainSettings, ManyDomain
+from dragoman.networks.blocks import Upsample
 from dragoman.networks.label_vector import label_vector, label_widths
 from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from dragoman.settings import knob
@@ -36,6 +37,7 @@ class StarGANSettings(DomainSettings):
     width: int = knob(64, "channels of the generator's first layer", 1, 4096)
     depth: int = knob(2, "times that the generator halves the picture", 1, 6)
     blocks: int = knob(6, "residual blocks of the generator", 1, 64)
+    upsample: Upsample = knob("transposed", "how the generator doubles the sides")
     attention: bool = knob(
         False,
         "the generator also says where the picture changes, and all else stays as it is "
@@ -98,6 +100,7 @@ class StarGAN(ManyDomain):
             blocks=settings.blocks,
             depth=settings.depth,
             attention=settings.attention,
+            upsample=settings.upsample,
         )
         most = min(facts.size).bit_length() - 1
         layers = settings.discriminator_layers
