@@ -79,6 +79,7 @@ class Journal:
         self._sums, self._counts = {}, {}
         self._began: float | None = None
         self._paused = 0.0
+        self._halted: float | None = None  # when the pause that is on began
         self._pictures, self._steps_since, self._last_seconds = 0, 0, self._before
         self._last = (0, 0.0)  # step and learning rate of the latest step
 
@@ -87,7 +88,8 @@ class Journal:
         """Seconds spent training so far, pauses left out, earlier processes included."""
         if self._began is None:
             return self._before
-        return self._before + time.perf_counter() - self._began - self._paused
+        now = time.perf_counter() if self._halted is None else self._halted
+        return self._before + now - self._began - self._paused
 
     def _start(self) -> None:
         if self._began is None:
@@ -136,11 +138,15 @@ class Journal:
 
     @contextmanager
     def pause(self) -> Generator[None]:
-        """Stop the clock of training, for instance while pictures are judged or saved."""
-        begin = time.perf_counter()
+        """Stop the clock of training, for instance while pictures are judged or saved.
+
+        It stands still for lines written meanwhile, too.
+        """
+        self._halted = begin = time.perf_counter()
         try:
             yield
         finally:
+            self._halted = None
             if self._began is not None:
                 self._paused += time.perf_counter() - begin
 

@@ -74,6 +74,20 @@ def test_pauses_are_no_training_time(tmp_path):
     assert lines(tmp_path)[0]["seconds"] < 0.1
 
 
+def test_a_line_written_in_a_pause_counts_nothing_of_it(tmp_path):
+    with Journal(tmp_path, steps=2, every=9, live=False) as journal:
+        journal.step(1, 1, 1e-3)
+        with journal.pause():
+            time.sleep(0.2)
+            journal.flush()
+        time.sleep(0.02)
+        journal.step(2, 1, 1e-3)
+    first, second = lines(tmp_path)
+    assert first["seconds"] < 0.1
+    assert second["seconds"] - first["seconds"] >= 0.02
+    assert second["pictures_per_second"] <= 50
+
+
 def test_values_that_are_not_finite_are_null(tmp_path):
     with Journal(tmp_path, steps=1, live=False) as journal:
         journal.terms(1, "generator", {"l1": torch.tensor(float("nan"))})
