@@ -176,6 +176,13 @@ def test_what_it_cannot_learn_from():
         make("starganv2", facts=replace(FACTS, size=(8, 8)))
 
 
+def test_the_generator_halves_as_often_as_asked():
+    """Officially until 16 px are left; the others go by the pictures alone."""
+    assert [make("starganv2", depth=depth).generator.stride for depth in (None, 0, 2)] == [2, 1, 4]
+    with pytest.raises(SettingsError, match=r"--depth 6 does not.*32 x 32 px.*choose at most 5"):
+        make("starganv2", depth=6)
+
+
 def test_a_high_pass_makes_the_generator_deeper():
     plain, faces = make("starganv2"), make("starganv2", high_pass=2.0)
     assert (plain.generator.stride, faces.generator.stride) == (2, 4)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dragoman import controls as choices
+from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.losses.distances import l1
 from dragoman.losses.penalties import r1_and_outputs
@@ -41,6 +42,13 @@ class StarGANv2Settings(DomainSettings):
         64, "channels of the first layer of all networks; officially 16384 / side", 1, 4096
     )
     max_width: int = knob(512, "channels of their widest layers", 1, 8192)
+    depth: int | None = knob(
+        None,
+        "times that the generator halves the picture; default: until 16 px are left, with a high "
+        "pass 8; fewer keep finer details in place",
+        0,
+        12,
+    )
     latent: int = knob(16, "length of the noise that a style is drawn from", 1, 4096)
     style: int = knob(64, "length of a style", 1, 4096)
     hidden: int = knob(512, "channels of the layers between noise and style", 1, 4096)
@@ -116,7 +124,12 @@ class StarGANv2(Styled, OneSet):
         bottom = DEEPER if settings.high_pass else BOTTOM
         judging = halvings(facts.size, SMALLEST)
         width, style, most = settings.width, settings.style, settings.max_width
-        halved = halvings(facts.size, bottom)
+        halved = halvings(facts.size, bottom) if settings.depth is None else settings.depth
+        if halved > (most_halved := halvings(facts.size, 1)):
+            raise SettingsError(
+                f"--depth {halved} does not go with pictures of {facts.size[0]} x {facts.size[1]} "
+                f"px, whose sides it halves so often; choose at most {most_halved}"
+            )
         self.generator = StyleGenerator(channels, style, width, halved, settings.high_pass, most)
         self.mapping_network = MappingNetwork(count, settings.latent, style, settings.hidden)
         self.style_encoder = StyleEncoder(channels, count, style, width, judging, most)
