@@ -30,6 +30,7 @@ from torch.nn import functional
 from dragoman.data import Data, open_data
 from dragoman.data.settings import DataSettings
 from dragoman.errors import SettingsError
+from dragoman.metrics.linear_probe import linear_probe
 from dragoman.networks.alexnet import RELUS, AlexNet
 from dragoman.networks.frozen_features import as_colour, imagenet
 from dragoman.pipeline import Translator, load
@@ -116,36 +117,13 @@ def learnt(train: Split, val: Split, classes: int) -> Classifier:
     weights = 1 / train.labels.bincount(minlength=classes).clamp(min=1)
     best: tuple[float, Classifier] | None = None
     for decay in DECAYS:
-        layer = fitted(x, train.labels, weights, decay)
+        layer = linear_probe(x, train.labels, classes, decay, weights)
         with torch.no_grad():
             loss = functional.cross_entropy(layer(held), val.labels, weights).item()
         if best is None or loss < best[0]:
             best = (loss, Classifier(mean, spread, layer, decay))
     assert best is not None
     return best[1]
-
-
-def fitted(x: Tensor, labels: Tensor, weights: Tensor, decay: float) -> torch.nn.Linear:
-    """The logistic regression of features [N, D], found by L-BFGS from weights of 0.
-
-    weights: of the pictures of each class, of which the loss is the weighted mean.
-    """
-    layer = torch.nn.Linear(x.shape[1], len(weights))
-    torch.nn.init.zeros_(layer.weight)
-    torch.nn.init.zeros_(layer.bias)
-    optimizer = torch.optim.LBFGS(
-        layer.parameters(), max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-7
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        penalty = decay / 2 * layer.weight.square().sum()
-        value = functional.cross_entropy(layer(x), labels, weights) + penalty
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return layer
 
 
 def drawn(pool: Tensor, count: int, seed: int, number: int) -> Tensor:

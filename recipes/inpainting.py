@@ -34,6 +34,7 @@ from torch.nn import functional
 from dragoman.data import DataSettings, open_data
 from dragoman.errors import DataError, SettingsError
 from dragoman.metrics.hole import hole_l1_percent, hole_l2_percent, hole_psnr
+from dragoman.metrics.linear_probe import linear_probe
 from dragoman.pipeline import load
 from dragoman.report.machine import machine
 from dragoman.run import Run, read_json
@@ -195,7 +196,7 @@ def probe(system: ContextEncoder, splits: dict[str, Split], classes: int) -> dic
     labels = {name: split["label"] for name, split in splits.items()}
     best = {"loss": math.inf}
     for decay in DECAYS:
-        layer = fitted(seen["train"], labels["train"], classes, decay)
+        layer = linear_probe(seen["train"], labels["train"], classes, decay)
         with torch.no_grad():
             loss = functional.cross_entropy(layer(seen["val"]), labels["val"]).item()
             right = layer(seen["test"]).argmax(1) == labels["test"]
@@ -219,33 +220,13 @@ def in_folds(system: ContextEncoder, splits: dict[str, Split], classes: int) -> 
         for fold in range(FOLDS):
             held = order == fold
             mean, spread = seen[~held].mean(0), seen[~held].std(0) + 1e-5
-            layer = fitted((seen[~held] - mean) / spread, labels[~held], classes, decay)
+            layer = linear_probe((seen[~held] - mean) / spread, labels[~held], classes, decay)
             with torch.no_grad():
                 told = layer((seen[held] - mean) / spread)
             loss += functional.cross_entropy(told, labels[held], reduction="sum").item()
             right += (told.argmax(1) == labels[held]).sum().item()
         results.append((loss, right / len(labels)))
     return min(results)[1]
-
-
-def fitted(x: Tensor, labels: Tensor, classes: int, decay: float) -> torch.nn.Linear:
-    """The logistic regression, found by L-BFGS from weights of 0."""
-    layer = torch.nn.Linear(x.shape[1], classes)
-    torch.nn.init.zeros_(layer.weight)
-    torch.nn.init.zeros_(layer.bias)
-    optimizer = torch.optim.LBFGS(
-        layer.parameters(), max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-7
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        penalty = decay / 2 * layer.weight.square().sum()
-        value = functional.cross_entropy(layer(x), labels) + penalty
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return layer
 
 
 def probes(kinds: dict[str, list[ContextEncoder]], data: Any) -> dict[str, Any]:
