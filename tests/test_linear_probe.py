@@ -18,7 +18,7 @@ def test_features_that_say_nothing_leave_the_shares_of_the_classes():
 
 
 def test_the_decay_holds_the_weights():
-    """Of features +1 and -1 the logits differ by 2 w, and the best w has sigmoid(-2 w) = decay w."""
+    """Of features +1 and -1 logits differ by 2 w, where the best w has sigmoid(-2 w) = decay w."""
     x, labels = torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 1])
     for decay in (0.1, 1.0):
         layer = linear_probe(x, labels, 2, decay)
