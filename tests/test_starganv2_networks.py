@@ -265,3 +265,15 @@ def test_other_weights_than_those_of_v2_are_refused():
         convert.mapping(state)
     with pytest.raises(FileError, match=r"unknown: extra"):
         convert.style_encoder(state | {"extra": torch.zeros(1)})
+
+
+def test_without_plain_norms_the_colour_of_a_plain_picture_comes_through():
+    """The last instance norm takes it away, save for what the border lends."""
+    style, plain = torch.randn(1, 4), torch.ones(1, 3, 64, 64)
+    apart = {}
+    for norm in (True, False):
+        torch.manual_seed(0)
+        network = StyleGenerator(3, 4, 4, 1, norm=norm).eval()
+        made = [network(shade * plain, style).detach().mean((2, 3)) for shade in (0.9, 1.0)]
+        apart[norm] = (made[1] - made[0]).abs().max().item()
+    assert apart[False] > 3 * apart[True]

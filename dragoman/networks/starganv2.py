@@ -134,7 +134,8 @@ class StyleGenerator(nn.Module):
     channels: of pictures read and made. style: length of style vectors. halved: times that the
     sides are halved, see `halvings`. high_pass: 0, or what the details of masked places, such as
     a face's eyes, are divided by before they are added to what is decoded; the decoding blocks
-    have no shortcuts then (appendix A: the skip connections for CelebA-HQ).
+    have no shortcuts then (appendix A: the skip connections for CelebA-HQ). norm: whether there
+    are the plain norms; without them how light a picture is can pass through the shortcuts.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class StyleGenerator(nn.Module):
         halved: int = 4,
         high_pass: float = 0.0,
         max_width: int = 512,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         self.stride = 2**halved
@@ -152,8 +154,8 @@ class StyleGenerator(nn.Module):
         pairs, widest = list(pairwise(widths)), widths[-1]
         alone = high_pass > 0
         self.first = nn.Conv2d(channels, width, 3, padding=1)
-        self.encode = nn.ModuleList(Residual(c, more, True, halve=True) for c, more in pairs)
-        self.encode.extend(Residual(widest, widest, True) for _ in range(BOTTLENECK))
+        self.encode = nn.ModuleList(Residual(c, more, norm, halve=True) for c, more in pairs)
+        self.encode.extend(Residual(widest, widest, norm) for _ in range(BOTTLENECK))
         self.decode = nn.ModuleList(
             StyledResidual(widest, widest, style, alone=alone) for _ in range(BOTTLENECK)
         )
@@ -161,7 +163,7 @@ class StyleGenerator(nn.Module):
             StyledResidual(more, c, style, double=True, alone=alone) for c, more in reversed(pairs)
         )
         self.high_pass = HighPass(high_pass) if alone else None
-        self.norm = ScaledInstanceNorm(width)
+        self.norm = ScaledInstanceNorm(width) if norm else nn.Identity()
         self.last = nn.Conv2d(width, channels, 1)
 
     def forward(

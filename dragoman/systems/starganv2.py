@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,11 @@ class StarGANv2Settings(DomainSettings):
         "pass 8; fewer keep finer details in place",
         0,
         12,
+    )
+    norm: Literal["instance", "none"] = knob(
+        "instance",
+        "of the generator where the style has no say; plain pictures of many colours come out "
+        "with droplets, which instance norms need to tell them apart, and without with none",
     )
     latent: int = knob(16, "length of the noise that a style is drawn from", 1, 4096)
     style: int = knob(64, "length of a style", 1, 4096)
@@ -130,7 +135,9 @@ class StarGANv2(Styled, OneSet):
                 f"--depth {halved} does not go with pictures of {facts.size[0]} x {facts.size[1]} "
                 f"px, whose sides it halves so often; choose at most {most_halved}"
             )
-        self.generator = StyleGenerator(channels, style, width, halved, settings.high_pass, most)
+        self.generator = StyleGenerator(
+            channels, style, width, halved, settings.high_pass, most, settings.norm == "instance"
+        )
         self.mapping_network = MappingNetwork(count, settings.latent, style, settings.hidden)
         self.style_encoder = StyleEncoder(channels, count, style, width, judging, most)
         self.discriminator = DomainDiscriminator(channels, count, width, judging, most)
