@@ -60,6 +60,18 @@ def test_wide_pictures_keep_their_aspect():
     assert row[2 * GAP + 8 : 2 * GAP + 56].tolist() == [9] * 48
 
 
+def test_names_of_rows_stand_beside_them():
+    columns = {"a": flat(2, 8, 8, 3)}
+    plain = np.array(sheet(columns, scale=8, captions=False))
+    named = np.array(sheet(columns, scale=8, captions=False, rows=["dark", "light and very long"]))
+    margin = named.shape[1] - plain.shape[1]
+    assert 0 < margin <= 64
+    np.testing.assert_array_equal(named[:, margin:], plain)
+    for row in (slice(0, 64), slice(64 + 2 * GAP, None)):
+        assert (named[row, :margin] < 255).any()
+    np.testing.assert_array_equal(sheet(columns, scale=8, captions=False, rows=["", ""]), plain)
+
+
 @pytest.mark.parametrize(
     ("columns", "words"),
     [

@@ -1,5 +1,6 @@
 """Sheets of pictures: one row per example, one captioned column per kind of picture."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -36,13 +37,16 @@ def enlarge(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def sheet(
-    columns: dict[str, np.ndarray], scale: int | None = None, captions: bool = True
+    columns: dict[str, np.ndarray],
+    scale: int | None = None,
+    captions: bool = True,
+    rows: Sequence[str] = (),
 ) -> Image.Image:
     """Compose a sheet from columns of pictures, uint8 [N, H, W, 3] (or 1 channel) each.
 
     All columns need the same N; lower pictures are shown as high as the highest, in their own
     aspect. scale: whole factor of enlargement; without it pictures are made about 128 px high.
-    Raises DataError.
+    rows: names of the N rows, written to the left of them. Raises DataError.
     """
     stacks = {name: as_rgb(name, pictures) for name, pictures in columns.items()}
     if not stacks:
@@ -52,7 +56,9 @@ def sheet(
         raise DataError(f"the columns of a sheet have different numbers of pictures: {counts}")
     sizes = fitting(list(stacks.values()), scale)
     height, count = sizes[0][0], next(iter(counts.values()))
-    lefts = [GAP + sum(width + GAP for _, width in sizes[:i]) for i in range(len(sizes) + 1)]
+    margin = names_width(rows, min(width for _, width in sizes)) if any(rows) else 0
+    begin = margin + GAP
+    lefts = [begin + sum(width + GAP for _, width in sizes[:i]) for i in range(len(sizes) + 1)]
     top = caption_height(min(width for _, width in sizes)) if captions else 0
     canvas = np.full((top + GAP + count * (height + GAP), lefts[-1], 3), 255, np.uint8)
     for stack, (_, width), left in zip(stacks.values(), sizes, lefts, strict=False):
@@ -62,6 +68,9 @@ def sheet(
     picture = Image.fromarray(canvas)
     if captions:
         write_captions(picture, list(stacks), lefts)
+    if margin:
+        middles = [top + GAP + j * (height + GAP) + height / 2 for j in range(count)]
+        write_names(picture, rows, middles, min(width for _, width in sizes))
     return picture
 
 
@@ -87,6 +96,38 @@ def caption_size(width: int) -> int:
     return min(24, max(11, width // 10))
 
 
+def names_width(names: Sequence[str], width: int) -> int:
+    """Return the pixels that names of rows need beside tiles of that width, at most that width."""
+    font = ImageFont.load_default(caption_size(width))
+    return min(width, 2 * GAP + max(round(font.getlength(one_line(name))) for name in names))
+
+
+def one_line(name: str) -> str:
+    """Return a name without line breaks."""
+    return " ".join(name.split())
+
+
+def fitted(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return a name on one line, cut with an ellipsis where it is wider than so many pixels."""
+    text = one_line(name)
+    while text and font.getlength(text) > width:
+        text = text.removesuffix("…")[:-1]
+        text = text and text + "…"
+    return text
+
+
+def write_names(
+    picture: Image.Image, names: Sequence[str], middles: list[float], width: int
+) -> None:
+    """Write each name to the left of its row, whose middle is at that height."""
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(caption_size(width))
+    room = names_width(names, width) - 2 * GAP
+    for name, middle in zip(names, middles, strict=True):
+        text = fitted(name, font, room)
+        draw.text((GAP, middle), text, fill=(60, 60, 60), font=font, anchor="lm")
+
+
 def write_captions(picture: Image.Image, names: list[str], lefts: list[int]) -> None:
     """Write each name above its column, cut with an ellipsis where it is too long.
 
@@ -96,10 +137,7 @@ def write_captions(picture: Image.Image, names: list[str], lefts: list[int]) -> 
     widths = [end - start - GAP for start, end in pairwise(lefts)]
     font = ImageFont.load_default(caption_size(min(widths)))
     for name, left, width in zip(names, lefts, widths, strict=False):
-        text = " ".join(name.split())
-        while text and draw.textlength(text, font) > width:
-            text = text.removesuffix("…")[:-1]
-            text = text and text + "…"
+        text = fitted(name, font, width)
         draw.text((left + width / 2, 4), text, fill=(60, 60, 60), font=font, anchor="ma")
 
 

@@ -133,10 +133,13 @@ def _write(
         raise DataError("the pictures of a sheet must have one size; resize them, or name one")
     given = np.concatenate([show(translator.source, picture) for _, _, picture in rows])
     steps = zip(*columns, strict=True)
+    names = [name for name, _, _ in rows]
     looks = [np.concatenate([show(translator.target, one) for one in step]) for step in steps]
     try:
         if place.suffix.lower() in MOVING:
-            frames = [sheet({"input": given, "": look}, captions=False) for look in looks]
+            frames = [
+                sheet({"input": given, "": look}, captions=False, rows=names) for look in looks
+            ]
             first, *rest = frames
             first.save(
                 place,
@@ -148,6 +151,6 @@ def _write(
             )
         else:
             named = {f"{number + 1}": look for number, look in enumerate(looks)}
-            sheet({"input": given, **named}).save(place)
+            sheet({"input": given, **named}, rows=names).save(place)
     except (OSError, ValueError) as error:
         raise FileError(f"cannot write {place}: {error}; name a folder that exists") from error
