@@ -113,7 +113,8 @@ def test_the_high_pass_by_hand():
 
 
 def small(**settings: Any) -> StyleGenerator:
-    return shuffled(StyleGenerator(2, 3, **({"width": 4, "halved": 2, "max_width": 12} | settings)))
+    given: dict[str, Any] = {"width": 4, "halved": 2, "max_width": 12} | settings
+    return shuffled(StyleGenerator(2, 3, **given))
 
 
 def test_masks_let_details_pass_at_their_heights():
