@@ -84,10 +84,10 @@ def picture_batch(number: int, batch: int = 4, size: int = 32) -> dict[str, Tens
     return {**pictures, **numbers, **labels, **examples, "index": index}
 
 
-def translator(name: str = "cyclegan") -> Translator:
+def translator(name: str = "cyclegan", facts: Facts | None = None, **over: Any) -> Translator:
     """A translator of a small system, of photographs."""
     domain = {"name": "photo", "kind": "photo", "channels": 3}
-    system = make(name)
+    system = make(name, facts=facts, **over)
     config = {
         "system": name,
         "settings": vars(system.settings),

@@ -3,6 +3,7 @@
 import csv
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import tifffile
 from noisy import noisy
 from PIL import Image
+from synthetic import FACTS, translator
 
 from dragoman.cli import main
 from dragoman.data import DataSettings, open_data
 from dragoman.settings import build
+from dragoman.system import Facts
 from dragoman.training import settle_settings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -50,8 +53,25 @@ def files(tmp_path_factory):
             csv.writer(file).writerows(content)
     write_parquet(folder / "folder_with_parquet")
     save(folder / "pictures" / "1.png", 1)
-    noisy().save(folder / "RUN")
+    write_runs(folder)
     return folder
+
+
+def classed(**sets: tuple[str, ...]) -> Facts:
+    """Facts of data with these label sets."""
+    counts = {name: len(classes) for name, classes in sets.items()}
+    return replace(FACTS, labels=next(iter(counts.values())), label_sets=counts, classes=sets)
+
+
+def write_runs(folder: Path) -> None:
+    """Translators of the kinds that the page names."""
+    noisy().save(folder / "RUN")
+    for name in ("cyclegan", "munit"):
+        translator(name).save(folder / f"{name.upper()}_RUN")
+    people = classed(tone=("light", "dark"), gender=("man", "woman"))
+    earth = classed(domain=("topo", "relief", "satellite"))
+    translator("stargan", people, domains="tone+gender").save(folder / "STARGAN_RUN")
+    translator("starganv2", earth).save(folder / "STARGANV2_RUN")
 
 
 def write_one(folder: Path, number: int) -> None:
@@ -97,7 +117,7 @@ def write_parquet(folder: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_shown_command_works(files, command, monkeypatch, tmp_path):
     monkeypatch.chdir(files)
-    words = shlex.split(command)[1:]
+    words = shlex.split(command, comments=True)[1:]
     if "shards" in words and words[0] != "pack" and not (files / "shards").exists():
         run(["pack", "set", "shards"])
     if words[0] == "train":
@@ -110,8 +130,10 @@ def test_the_shown_command_works(files, command, monkeypatch, tmp_path):
         return
     if words[0] == "preview":
         words += ["--out", str(tmp_path / "preview.png"), "--size", "16"]
-    if words[0] in ("pack", "translate"):
+    if words[0] == "pack":
         words[-1] = str(tmp_path / "out")
+    if words[0] in ("translate", "styles"):
+        words[3] = str(tmp_path / words[3])
     run(words)
 
 
