@@ -51,8 +51,8 @@ class StarGANv2Settings(DomainSettings):
     )
     norm: Literal["instance", "none"] = knob(
         "instance",
-        "of the generator where the style has no say; plain pictures of many colours come out "
-        "with droplets, which instance norms need to tell them apart, and without with none",
+        "of the generator where the style has no say; instance, the official one, leaves droplets "
+        "on plain pictures of many colours, which it cannot tell apart otherwise; none does not",
     )
     latent: int = knob(16, "length of the noise that a style is drawn from", 1, 4096)
     style: int = knob(64, "length of a style", 1, 4096)
