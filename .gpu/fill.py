@@ -92,6 +92,15 @@ drawn styles find {MODES["openmoji_munit"]["coverage"]} of the six (IS {MODES["o
 so few steps; sharing is the better by LPIPS, {v("earth_unit","lpips")} against {v("earth_unit_unshared","lpips")} ({seeds("earth_unit")}). CUT keeps fine lines in
 place, but its instance norms take away what is sea.
 '''
+if J("earth_discogan"):
+    text+=f'''
+### DiscoGAN
+
+![DiscoGAN](gallery/discogan.png)
+
+`recipes/earth_discogan.yaml` ({seeds("earth_discogan")}): every picture goes through a code of 4 x 4 places, so that only
+its rough layout comes through; LPIPS {v("earth_discogan","lpips")}, cycle L1 {v("earth_discogan","cycle_l1")} where CycleGAN has {v("earth_cyclegan","cycle_l1")}.
+'''
 if J("earth_starganv2"):
     d=J("earth_starganv2"); w=d["directions"]
     rows="\n".join(f"| {k} | {v('earth_starganv2','l1',k)} | {w[k]['input_l1']['mean']:.3f} | {v('earth_starganv2','lpips',k)} | {v('earth_starganv2','diversity',k)} |" for k in w)
