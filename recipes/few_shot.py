@@ -2,22 +2,22 @@
 
 python recipes/few_shot.py RUN ... --out JSON [--examples 1 5 20] [--seeds 0 1 2 3 4]
 
-Runs are of one recipe with --unseen. For each class, all test pictures of the other classes are
-made as of K of its training pictures, drawn by each seed (those of a smaller K are among those of
-a larger). A classifier of all classes says what they show: logistic regression on AlexNet's
-features, learnt from the training pictures of all classes, the unseen ones included, each class
-with equal weight; its weight decay is the one of the lowest loss on val, and test is never learnt
-from. Rates are the share of the pictures that it takes for the class, mean and standard deviation
-over runs and seeds. Beside them: "real", that of the class's own test pictures, and "input", that
-of those translated.
+Runs are of one recipe with --unseen. For each class, all test pictures of the classes of training
+but itself are made as of K of its training pictures, drawn by each seed (those of a smaller K are
+among those of a larger). Two classifiers say what they show, as in the paper (Liu et al. 2019,
+section 4): "all" knows all classes, "among" only those of the kind, unseen or seen. Each is a
+logistic regression on AlexNet's features, learnt from the training pictures of its classes, each
+class with equal weight; its weight decay is the one of the lowest loss on val, and test is never
+learnt from. Rates are the share of the pictures that are taken for the class, mean and standard
+deviation over runs and seeds. Beside them: "real", that of the class's own test pictures, and
+"input", that of those translated.
 """
 
 import argparse
 import json
-import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,10 @@ class Split:
         """The pictures of one class."""
         return self.pictures[self.labels == number]
 
-    def others(self, number: int) -> Tensor:
-        """The pictures of all other classes."""
-        return self.pictures[self.labels != number]
+    def among(self, numbers: Sequence[int]) -> "Split":
+        """The pictures of these classes only."""
+        kept = torch.isin(self.labels, torch.tensor(numbers))
+        return Split(self.pictures[kept], self.labels[kept])
 
 
 def read(data: Data, split: str, label_set: str) -> Split:
@@ -69,8 +70,9 @@ def read(data: Data, split: str, label_set: str) -> Split:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Logistic regression on standardised frozen features."""
+    """Logistic regression on standardised frozen features; numbers: the classes that it knows."""
 
+    numbers: Tensor
     mean: Tensor
     spread: Tensor
     layer: torch.nn.Linear
@@ -79,15 +81,12 @@ class Classifier:
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
         """The classes [N] of pictures [N, C, H, W] in [-1, 1]."""
-        return self.layer(self.seen(pictures)).argmax(1)
+        return self.told(described(pictures))
 
-    def seen(self, pictures: Tensor) -> Tensor:
-        """The features [N, D]."""
-        return standard(described(pictures), self.mean, self.spread)
-
-    def rate(self, pictures: Tensor, number: int) -> float:
-        """The share of the pictures that are taken for a class."""
-        return (self(pictures) == number).double().mean().item()
+    @torch.no_grad()
+    def told(self, features: Tensor) -> Tensor:
+        """The classes [N] of pictures with these features [N, D]."""
+        return self.numbers[self.layer(standard(features, self.mean, self.spread)).argmax(1)]
 
 
 @torch.no_grad()
@@ -109,19 +108,23 @@ def standard(features: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     return ((features - mean) / spread).clamp(-FURTHEST, FURTHEST)
 
 
-def learnt(train: Split, val: Split, classes: int) -> Classifier:
-    """The classifier with the weight decay that has the lowest loss on val."""
-    plain, held = described(train.pictures), described(val.pictures)
+def learnt(train: Split, val: Split) -> Classifier:
+    """The classifier of the classes in `train` with the decay that has the lowest loss on val."""
+    numbers = train.labels.unique()
+    held = val.among(numbers.tolist())
+    labels, wanted = (torch.searchsorted(numbers, one.labels) for one in (train, held))
+    plain = described(train.pictures)
     mean, spread = plain.mean(0), plain.std(0) + 1e-5
-    x, held = standard(plain, mean, spread), standard(held, mean, spread)
-    weights = 1 / train.labels.bincount(minlength=classes).clamp(min=1)
+    x = standard(plain, mean, spread)
+    seen = standard(described(held.pictures), mean, spread)
+    weights = 1 / labels.bincount()
     best: tuple[float, Classifier] | None = None
     for decay in DECAYS:
-        layer = linear_probe(x, train.labels, classes, decay, weights)
+        layer = linear_probe(x, labels, len(numbers), decay, weights)
         with torch.no_grad():
-            loss = functional.cross_entropy(layer(held), val.labels, weights).item()
+            loss = functional.cross_entropy(layer(seen), wanted, weights).item()
         if best is None or loss < best[0]:
-            best = (loss, Classifier(mean, spread, layer, decay))
+            best = (loss, Classifier(numbers, mean, spread, layer, decay))
     assert best is not None
     return best[1]
 
@@ -134,28 +137,39 @@ def drawn(pool: Tensor, count: int, seed: int, number: int) -> Tensor:
 
 def judged(
     translators: Sequence[Translator],
-    classifier: Classifier,
+    classifiers: Mapping[str, Classifier],
     splits: dict[str, Split],
     number: int,
+    content: Tensor,
     examples: Sequence[int],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
-    """The rates of one class: "real", "input", and for each number of examples."""
-    pool, content = splits["train"].of(number), splits["test"].others(number)
-    real = splits["test"].of(number)
-    made: dict[str, list[float]] = {}
+    """The rates of one class by each classifier: "real", "input", and for each number of examples.
+
+    content: the pictures that are made as of the class, [N, C, H, W].
+    """
+    pool, real = splits["train"].of(number), splits["test"].of(number)
+    told: dict[str, Any] = {"training_pictures": len(pool)}
+    for name, classifier in classifiers.items():
+        rates = {"real": rate(classifier, real, number), "input": rate(classifier, content, number)}
+        told[name] = {**rates, "examples": {str(count): [] for count in examples}}
     for count in examples:
         for translator in translators:
             for seed in seeds:
                 shown = translator.choosing(reference=drawn(pool, count, seed, number))
-                pictures = torch.cat([shown.translate(part) for part in content.split(AT_ONCE)])
-                made.setdefault(str(count), []).append(classifier.rate(pictures, number))
-    return {
-        "real": classifier.rate(real, number) if len(real) else math.nan,
-        "input": classifier.rate(content, number),
-        "training_pictures": len(pool),
-        "examples": {count: over(values) for count, values in made.items()},
-    }
+                made = [described(shown.translate(part)) for part in content.split(AT_ONCE)]
+                for name, classifier in classifiers.items():
+                    hit = (classifier.told(torch.cat(made)) == number).double().mean().item()
+                    told[name]["examples"][str(count)].append(hit)
+    for name in classifiers:
+        values = told[name]["examples"]
+        told[name]["examples"] = {count: over(values[count]) for count in values}
+    return told
+
+
+def rate(classifier: Classifier, pictures: Tensor, number: int) -> float:
+    """The share of the pictures that are taken for a class."""
+    return (classifier(pictures) == number).double().mean().item()
 
 
 def over(values: Sequence[float]) -> dict[str, Any]:
@@ -164,9 +178,8 @@ def over(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": statistics.mean(values), "spread": spread, "values": list(values)}
 
 
-def mean_of(classes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The mean over classes, for each run and seed apart."""
-    told = list(classes.values())
+def mean_of(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean over classes of the rates by one classifier, for each run and seed apart."""
     counts = told[0]["examples"]
     values = {k: [one["examples"][k]["values"] for one in told] for k in counts}
     return {
@@ -200,49 +213,71 @@ def opened(folders: Sequence[Path]) -> tuple[list[Translator], Data, list[str]]:
     return translators, open_data(replace(known, unseen=None)), unseen
 
 
+def accuracy(classifier: Classifier, test: Split) -> dict[str, float]:
+    """How often a classifier is right on real pictures of its classes, and what guessing is."""
+    test = test.among(classifier.numbers.tolist())
+    return {
+        "decay": classifier.decay,
+        "accuracy": (classifier(test.pictures) == test.labels).double().mean().item(),
+        "largest_class": test.labels.bincount().max().item() / len(test.labels),
+    }
+
+
 def table(folders: Sequence[Path], examples: Sequence[int], seeds: Sequence[int]) -> dict[str, Any]:
     """All rates of some runs, and of what they are made."""
-    translators, data, unseen = opened(folders)
+    translators, data, left_out = opened(folders)
     ((label_set, classes),) = translators[0].system.domains().items()
     splits = {name: read(data, name, label_set) for name in ("train", "val", "test")}
-    classifier = learnt(splits["train"], splits["val"], len(classes))
-    test = splits["test"]
+    there = [
+        number
+        for number in range(len(classes))
+        if len(splits["train"].of(number)) and len(splits["test"].of(number))
+    ]
+    unseen = [number for number in there if classes[number] in left_out]
+    seen = [number for number in there if number not in unseen]
     told: dict[str, Any] = {
         "data": data.name,
         "runs": [folder.name for folder in folders],
         "seeds": list(seeds),
-        "classifier": {
-            "decay": classifier.decay,
-            "accuracy": (classifier(test.pictures) == test.labels).double().mean().item(),
-            "largest_class": test.labels.bincount().max().item() / len(test.labels),
-        },
     }
-    rates = {
-        name: judged(translators, classifier, splits, number, examples, seeds)
-        for number, name in enumerate(classes)
-        if len(splits["train"].of(number)) and len(splits["test"].of(number))
-    }
-    for kind, left_out in (("unseen", True), ("seen", False)):
-        own = {name: one for name, one in rates.items() if (name in unseen) is left_out}
-        told[kind] = {"classes": own, "mean": mean_of(own)}
+    everything = learnt(splits["train"], splits["val"])
+    for kind, numbers in (("unseen", unseen), ("seen", seen)):
+        known = {"all": everything, "among": learnt(splits["train"].among(numbers), splits["val"])}
+        rows = {}
+        for number in numbers:
+            content = splits["test"].among([n for n in seen if n != number]).pictures
+            how = (splits, number, content, examples, seeds)
+            rows[classes[number]] = judged(translators, known, *how)
+        told[kind] = {
+            "classifiers": {name: accuracy(one, splits["test"]) for name, one in known.items()},
+            "classes": rows,
+            "mean": {name: mean_of([row[name] for row in rows.values()]) for name in known},
+        }
     return told
 
 
 def show(told: dict[str, Any]) -> None:
-    """Print the table."""
-    classifier = told["classifier"]
-    print(
-        f"{told['data']}: the classifier is right on {classifier['accuracy']:.3f} of the real test "
-        f"pictures (largest class {classifier['largest_class']:.3f})"
-    )
-    counts = told["unseen"]["mean"]["examples"]
-    heads = [f"{count} example{'s' * (count != '1')}" for count in counts]
-    print(f"{'':30s}{'real':>8s}{'input':>8s}" + "".join(f"{head:>18s}" for head in heads))
+    """Print the tables."""
     for kind in ("unseen", "seen"):
-        for name, one in {**told[kind]["classes"], "mean": told[kind]["mean"]}.items():
-            rates = [f"{rate['mean']:.3f} +- {rate['spread']:.3f}" for rate in _rates(one)]
-            cells = "".join(f"{cell:>18s}" for cell in rates)
-            print(f"{kind + ' ' + name:30s}{one['real']:8.3f}{one['input']:8.3f}{cells}")
+        for name, one in told[kind]["classifiers"].items():
+            print(
+                f"{told['data']}, {kind} classes, by a classifier that knows "
+                f"{'all classes' if name == 'all' else 'these only'}: it is right on "
+                f"{one['accuracy']:.3f} of real test pictures (largest class "
+                f"{one['largest_class']:.3f})"
+            )
+            rows = {word: row[name] for word, row in told[kind]["classes"].items()}
+            _show({**rows, "mean": told[kind]["mean"][name]})
+
+
+def _show(rows: dict[str, dict[str, Any]]) -> None:
+    counts = next(iter(rows.values()))["examples"]
+    heads = [f"{count} example{'s' * (count != '1')}" for count in counts]
+    print(f"{'':24s}{'real':>8s}{'input':>8s}" + "".join(f"{head:>18s}" for head in heads))
+    for name, one in rows.items():
+        rates = [f"{found['mean']:.3f} +- {found['spread']:.3f}" for found in _rates(one)]
+        cells = "".join(f"{cell:>18s}" for cell in rates)
+        print(f"{name:24s}{one['real']:8.3f}{one['input']:8.3f}{cells}")
 
 
 def _rates(one: dict[str, Any]) -> list[dict[str, Any]]:

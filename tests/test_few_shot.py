@@ -39,7 +39,7 @@ def splits(recipe):
 
 @pytest.fixture(scope="module")
 def classifier(recipe, splits):
-    return recipe.learnt(splits["train"], splits["val"], 4)
+    return recipe.learnt(splits["train"], splits["val"])
 
 
 class Painter:
@@ -58,16 +58,29 @@ class Painter:
 def test_the_classifier_knows_real_pictures(recipe, splits, classifier):
     test = splits["test"]
     assert torch.equal(classifier(test.pictures), test.labels)
-    assert classifier.rate(test.pictures, 2) == pytest.approx(0.25)
+    assert recipe.rate(classifier, test.pictures, 2) == pytest.approx(0.25)
     assert classifier.decay in recipe.DECAYS
+    told = recipe.accuracy(classifier, test)
+    assert (told["accuracy"], told["largest_class"]) == (1, 0.25)
+
+
+def test_a_classifier_of_some_classes_takes_all_pictures_for_these(recipe, splits):
+    some = recipe.learnt(splits["train"].among([1, 3]), splits["val"])
+    test = splits["test"]
+    assert torch.equal(some(test.among([1, 3]).pictures), test.among([1, 3]).labels)
+    assert set(some(test.pictures).tolist()) == {1, 3}
+    assert recipe.accuracy(some, test)["largest_class"] == 0.5
 
 
 def test_rates_are_those_of_what_is_made(recipe, splits, classifier):
-    told = recipe.judged([Painter()], classifier, splits, 3, [1, 5], [0, 1, 2])
-    assert (told["real"], told["input"], told["training_pictures"]) == (1, 0, 6)
-    assert told["examples"]["5"] == {"mean": 1, "spread": 0, "values": [1, 1, 1]}
-    assert len(told["examples"]["1"]["values"]) == 3
-    lazy = recipe.judged([Painter(obeys=False)] * 2, classifier, splits, 3, [1], [0])
+    content = splits["test"].among([0, 1, 2]).pictures
+    how = (splits, 3, content)
+    told = recipe.judged([Painter()], {"all": classifier}, *how, [1, 5], [0, 1, 2])
+    assert told["training_pictures"] == 6
+    assert (told["all"]["real"], told["all"]["input"]) == (1, 0)
+    assert told["all"]["examples"]["5"] == {"mean": 1, "spread": 0, "values": [1, 1, 1]}
+    assert len(told["all"]["examples"]["1"]["values"]) == 3
+    lazy = recipe.judged([Painter(obeys=False)] * 2, {"all": classifier}, *how, [1], [0])["all"]
     assert lazy["examples"]["1"]["values"] == [lazy["input"]] * 2 == [0, 0]
 
 
@@ -81,10 +94,10 @@ def test_more_examples_hold_all_of_fewer(recipe):
 
 
 def test_means_are_over_classes_for_each_draw(recipe):
-    classes = {
-        "a": {"real": 1.0, "input": 0.0, "examples": {"1": recipe.over([0.2, 0.4])}},
-        "b": {"real": 0.5, "input": 0.2, "examples": {"1": recipe.over([0.6, 0.4])}},
-    }
+    classes = [
+        {"real": 1.0, "input": 0.0, "examples": {"1": recipe.over([0.2, 0.4])}},
+        {"real": 0.5, "input": 0.2, "examples": {"1": recipe.over([0.6, 0.4])}},
+    ]
     mean = recipe.mean_of(classes)
     assert (mean["real"], mean["input"]) == pytest.approx((0.75, 0.1))
     assert mean["examples"]["1"]["values"] == pytest.approx([0.4, 0.4])
@@ -99,15 +112,21 @@ def test_the_script_on_a_run(recipe, funit_run, tmp_path, monkeypatch, capsys):
     told = json.loads(out.read_text())
     assert list(told["unseen"]["classes"]) == ["red"]
     assert list(told["seen"]["classes"]) == NAMES[:3]
-    assert told["classifier"]["accuracy"] == 1
+    for kind, known in (("unseen", 1), ("seen", 3)):
+        judges = told[kind]["classifiers"]
+        assert [one["accuracy"] for one in judges.values()] == [1, 1]
+        assert judges["all"]["largest_class"] == pytest.approx(1 / 4)
+        assert judges["among"]["largest_class"] == pytest.approx(1 / known)
     red = told["unseen"]["classes"]["red"]
     assert red["training_pictures"] == 6, "examples are of the pictures that training lacked"
-    assert (red["real"], red["input"]) == (1, 0)
-    for one in (red, told["seen"]["mean"]):
+    assert (red["all"]["real"], red["all"]["input"]) == (1, 0)
+    for one in (red["all"], told["seen"]["mean"]["among"]):
         assert [len(rate["values"]) for rate in one["examples"].values()] == [2, 2]
     printed = capsys.readouterr().out
-    assert "the classifier is right on 1.000 of the real test pictures" in printed
-    assert "unseen red" in printed
+    heads = [line for line in printed.splitlines() if "right on 1.000 of real test" in line]
+    assert len(heads) == 4
+    assert "unseen classes, by a classifier that knows all classes" in heads[0]
+    assert "seen classes, by a classifier that knows these only" in heads[3]
     assert "3 examples" in printed
 
 
