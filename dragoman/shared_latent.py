@@ -1,7 +1,7 @@
 """What UNIT and MUNIT share: both domains have codes of one kind, and judges of several scales."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,11 @@ class SharedLatentSettings(PerceptualSettings):
         "weight of the domain-invariant perceptual distance of a picture and its translation",
         0,
     )
+    redraw: bool = knob(
+        False,
+        "let the generators' turn draw noise, and make translations, of its own, as the reference "
+        "code does; else the discriminators' are taken, which saves two passes through decoders",
+    )
     lr: float = knob(1e-4, "learning rate of Adam", 0)
     lr_discriminator: float | None = knob(None, "the discriminators', where it differs", 0)
     beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
@@ -59,16 +64,24 @@ class SharedLatentSettings(PerceptualSettings):
     weight_decay: float = knob(1e-4, "share of each weight that is added to its gradient", 0, 1)
 
 
+class Shared(NamedTuple):
+    """What both turns of a step go by; without noise and translations each turn makes its own."""
+
+    codes: Any  # of the true pictures, by domain
+    noise: list[Any]  # of the translations, and of more where the generators need it; by domain
+    fake: dict[str, Tensor]  # translations, by the domain that they are made of
+
+
 class SharedLatent(TwoWay):
     """Two-way translation by way of codes that the decoders of both domains can read.
 
-    The discriminators step first, then all generators at once, and each turn makes pictures of its
-    own noise, as in the reference code. True pictures are encoded once for both turns: the first
-    moves no generator, so that the codes still hold in the second, and only the second learns
-    through them. Pictures are not shared, though it would save two passes through decoders: the
-    generators would be judged on the very pictures that the discriminators have just learned from.
+    The discriminators step first, then all generators at once. True pictures are encoded, and
+    translations made, once for both turns: the first moves no generator, so that they still hold
+    in the second, and only the second learns through them. In the reference code each turn draws
+    noise of its own; `redraw` does so too.
     """
 
+    draws: ClassVar[int] = 1  # of noise that the generators need
     defaults: ClassVar[dict[str, Any]] = {"batch": 1, "schedule": "tenths", "pairing": "unpaired"}
 
     def __init__(self, settings: SharedLatentSettings, facts: Facts) -> None:
@@ -126,25 +139,37 @@ class SharedLatent(TwoWay):
             group["weight_decay"] = self.settings.weight_decay
         return optimizer
 
-    def share(self, batch: Batch, progress: Progress) -> Any:
-        """The codes of the true pictures, by domain."""
-        return {domain: self.encoded(domain, batch[domain]) for domain in OTHER}
+    def share(self, batch: Batch, progress: Progress) -> Shared:
+        """The codes of the true pictures and, but for `redraw`, their translations."""
+        codes = {domain: self.encoded(domain, batch[domain]) for domain in OTHER}
+        return Shared(codes, [], {}) if self.settings.redraw else self.made(codes, self.draws)
+
+    def made(self, codes: Any, draws: int) -> Shared:
+        """Translations with fresh noise, of which so much is drawn."""
+        noise = self.noise(codes, draws)
+        return Shared(codes, noise, self.crossed(codes, noise[0]))
 
     def encoded(self, domain: str, pictures: Tensor) -> Any:
         """The code of pictures [B, C, H, W] of a domain."""
         raise NotImplementedError
 
-    def made(self, codes: Any) -> dict[str, Tensor]:
-        """Pictures of each domain made of the other's codes with fresh noise, by domain."""
+    def noise(self, codes: Any, times: int) -> list[Any]:
+        """What is drawn from the prior for each domain, so many times afresh."""
         raise NotImplementedError
 
-    def generator_loss(self, batch: Batch, codes: Any) -> Terms:
+    def crossed(self, codes: Any, noise: Any) -> dict[str, Tensor]:
+        """Pictures of each domain made of the other's codes and of noise, by domain."""
+        raise NotImplementedError
+
+    def generator_loss(self, batch: Batch, shared: Shared) -> Terms:
         """What the generators minimise."""
         raise NotImplementedError
 
-    def discriminator_loss(self, batch: Batch, codes: Any) -> Terms:
-        with torch.no_grad():  # no generator learns here: graphs of the decoders are memory lost
-            fake = self.made(codes)
+    def discriminator_loss(self, batch: Batch, shared: Shared) -> Terms:
+        fake = {domain: one.detach() for domain, one in shared.fake.items()}
+        if not fake:
+            with torch.no_grad():  # no generator learns here: graphs of decoders are memory lost
+                fake = self.made(shared.codes, 1).fake
         settings, terms = self.settings, {}
         for domain in OTHER:
             judge = self.judge(domain)

@@ -58,8 +58,10 @@ def count_calls(system: MUNIT) -> Counter[str]:
 # Learning
 
 
-def test_terms_are_those_of_the_networks_called_directly():
-    system, batch = small(facts=GREY, lambda_adversarial=0.5, **WEIGHTS), grey_batch()
+@pytest.mark.parametrize("redraw", [False, True])
+def test_terms_are_those_of_the_networks_called_directly(redraw):
+    knobs = {"lambda_adversarial": 0.5, "redraw": redraw, **WEIGHTS}
+    system, batch = small(facts=GREY, **knobs), grey_batch()
     torch.manual_seed(3)
     terms = system.generator_loss(batch, codes_of(system, batch))
     torch.manual_seed(3)
@@ -83,13 +85,15 @@ def test_terms_are_those_of_the_networks_called_directly():
     assert not terms
 
 
-def test_discriminators_judge_pictures_of_their_own_noise_at_every_scale():
-    system, batch = small(facts=GREY, lambda_adversarial=0.5), grey_batch()
-    codes = codes_of(system, batch)
+@pytest.mark.parametrize("redraw", [False, True])
+def test_discriminators_judge_translations_at_every_scale(redraw):
+    system, batch = small(facts=GREY, lambda_adversarial=0.5, redraw=redraw), grey_batch()
     torch.manual_seed(4)
-    terms = system.discriminator_loss(batch, codes)
+    shared = codes_of(system, batch)
+    terms = system.discriminator_loss(batch, shared)
     torch.manual_seed(4)
     style_a, style_b = torch.randn(2, 2, 3).unbind(1)
+    codes = shared.codes
     fake = {
         "a": system.autoencoder_a.decode(codes["b"][0], style_a),
         "b": system.autoencoder_b.decode(codes["a"][0], style_b),
@@ -104,39 +108,54 @@ def test_discriminators_judge_pictures_of_their_own_noise_at_every_scale():
     assert len(terms) == 4
 
 
+@pytest.mark.parametrize("redraw", [False, True])
 @pytest.mark.parametrize("cycle", [0.0, 1.0])
-def test_a_step_computes_nothing_twice(cycle):
-    """True pictures are encoded once for both turns, translations once; pictures of either turn."""
-    system = small(lambda_cycle=cycle)
+def test_a_step_computes_nothing_twice(cycle, redraw):
+    """Pictures, true and made, are encoded once; decoded are translations and pictures anew."""
+    system = small(lambda_cycle=cycle, redraw=redraw)
     calls = count_calls(system)
     engine = Engine(system, EngineSettings(precision="fp32", device="cpu", average=0.0), 1)
     (stage,) = engine.stages
     assert [turn.name for turn in stage.turns] == ["discriminator", "generator"]
     engine.enter(stage)
     engine.take_step(stage, picture_batch(0, 2))
-    decoded = (
-        2 + 4 + (2 if cycle else 0)
-    )  # for the discriminators, translated and anew, there and back
+    decoded = 4 + (2 if cycle else 0) + (2 if redraw else 0)  # the way back; the first turn's own
     assert calls == {"content": 4, "style": 4, "decoder": decoded, "judge": 4 + 2}
 
 
-def test_the_discriminators_turn_keeps_no_graph_of_the_generators():
-    system, batch = small(), picture_batch(0, 2)
-    terms = system.discriminator_loss(batch, codes_of(system, batch))
+@pytest.mark.parametrize("redraw", [False, True])
+def test_the_discriminators_turn_moves_no_generator(redraw):
+    system, batch = small(redraw=redraw), picture_batch(0, 2)
+    shared = codes_of(system, batch)
+    terms = system.discriminator_loss(batch, shared)
     sum(terms.values()).backward()  # ty: ignore
     for domain in "ab":
         assert all(p.grad is None for p in system.of(domain).parameters())
         assert all(p.grad is not None for p in system.judge(domain).parameters())
+    assert bool(shared.fake) is not redraw
+
+
+def test_with_redraw_each_turn_has_its_own_styles():
+    batch = picture_batch(0, 2)
+    for redraw in (False, True):
+        system = small(redraw=redraw)
+        seen: list[Tensor] = []
+        system.discriminator_a.register_forward_pre_hook(lambda _, x, seen=seen: seen.append(x[0]))
+        shared = codes_of(system, batch)
+        system.discriminator_loss(batch, shared)
+        system.generator_loss(batch, shared)
+        against, _, fooling = seen
+        assert torch.equal(against, fooling) is not redraw
 
 
 def test_styles_of_a_batch_in_parts_are_those_of_the_whole():
     system, batch = small(style=8), picture_batch(0)
-    codes = codes_of(system, batch)
+    codes = codes_of(system, batch).codes
     torch.manual_seed(0)
-    whole = system.styles(codes)
+    (whole,) = system.noise(codes, 1)
     torch.manual_seed(0)
     parts = [
-        system.styles({d: (c[rows], s[rows]) for d, (c, s) in codes.items()})
+        system.noise({d: (c[rows], s[rows]) for d, (c, s) in codes.items()}, 1)[0]
         for rows in (slice(0, 2), slice(2, 4))
     ]
     for domain in "ab":

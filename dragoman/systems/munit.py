@@ -11,7 +11,7 @@ from dragoman.losses.distances import full, l1
 from dragoman.networks.blocks import initialise
 from dragoman.networks.munit import Autoencoder
 from dragoman.settings import knob
-from dragoman.shared_latent import SharedLatent, SharedLatentSettings
+from dragoman.shared_latent import Shared, SharedLatent, SharedLatentSettings
 from dragoman.styled import Styled
 from dragoman.system import Batch, Facts, Terms
 from dragoman.two_way import OTHER, towards
@@ -158,25 +158,22 @@ class MUNIT(Styled, SharedLatent):
     def encoded(self, domain: str, pictures: Tensor) -> Code:
         return self.of(domain).encode(pictures)
 
-    def styles(self, codes: dict[str, Code]) -> Styles:
-        """Styles of each domain from the prior, [B, style].
+    def noise(self, codes: dict[str, Code], times: int) -> list[Styles]:
+        """Styles of each domain from the prior, [B, style], so many times afresh.
 
         They are drawn picture by picture: so a batch that is taken in parts has those of the whole.
         """
         like = full(codes["a"][1])
-        drawn = torch.randn(len(like), 2, like.shape[1], device=like.device, dtype=like.dtype)
-        return dict(zip(OTHER, drawn.unbind(1), strict=True))
+        sides = (len(like), times, 2, like.shape[1])
+        drawn = torch.randn(sides, device=like.device, dtype=like.dtype)
+        return [dict(zip(OTHER, one.unbind(1), strict=True)) for one in drawn.unbind(1)]
 
-    def made(self, codes: dict[str, Code]) -> dict[str, Tensor]:
-        return self._crossed(codes, self.styles(codes))
+    def crossed(self, codes: dict[str, Code], noise: Styles) -> dict[str, Tensor]:
+        return {o: self.of(o).decode(codes[other][0], noise[o]) for o, other in OTHER.items()}
 
-    def _crossed(self, codes: dict[str, Code], styles: Styles) -> dict[str, Tensor]:
-        """Pictures of each domain with the content of the other's."""
-        return {o: self.of(o).decode(codes[other][0], styles[o]) for o, other in OTHER.items()}
-
-    def generator_loss(self, batch: Batch, codes: dict[str, Code]) -> Terms:
-        settings, styles = self.settings, self.styles(codes)
-        fake = self._crossed(codes, styles)
+    def generator_loss(self, batch: Batch, shared: Shared) -> Terms:
+        settings, codes = self.settings, shared.codes
+        _, (styles,), fake = shared if shared.fake else self.made(codes, self.draws)
         again = {domain: self.encoded(domain, fake[domain]) for domain in OTHER}
         terms: Terms = {}
         for own, other in OTHER.items():

@@ -9,7 +9,7 @@ from dragoman.losses.distances import full, l1
 from dragoman.networks.blocks import initialise
 from dragoman.networks.unit import UNITGenerator
 from dragoman.settings import knob
-from dragoman.shared_latent import SharedLatent, SharedLatentSettings
+from dragoman.shared_latent import Shared, SharedLatent, SharedLatentSettings
 from dragoman.system import Batch, Facts, Terms
 from dragoman.two_way import OTHER
 
@@ -47,6 +47,7 @@ class UNIT(SharedLatent):
 
     Settings = UNITSettings
     settings: UNITSettings
+    draws = 2  # the way back has noise too
 
     def __init__(self, settings: UNITSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
@@ -82,19 +83,13 @@ class UNIT(SharedLatent):
         drawn = torch.randn(sides, device=like.device, dtype=like.dtype)
         return [dict(zip(OTHER, one.unbind(1), strict=True)) for one in drawn.unbind(1)]
 
-    def made(self, codes: Codes) -> dict[str, Tensor]:
-        (noise,) = self.noise(codes, 1)
-        return self._crossed({domain: code + noise[domain] for domain, code in codes.items()})
+    def crossed(self, codes: Codes, noise: Codes) -> dict[str, Tensor]:
+        return {o: self.decoded(o, codes[other] + noise[other]) for o, other in OTHER.items()}
 
-    def _crossed(self, codes: Codes) -> dict[str, Tensor]:
-        """Pictures of each domain made of the other's codes."""
-        return {own: self.decoded(own, codes[other]) for own, other in OTHER.items()}
-
-    def generator_loss(self, batch: Batch, codes: Codes) -> Terms:
-        settings = self.settings
-        noise, later = self.noise(codes, 2)
+    def generator_loss(self, batch: Batch, shared: Shared) -> Terms:
+        settings, codes = self.settings, shared.codes
+        _, (noise, later), fake = shared if shared.fake else self.made(codes, self.draws)
         noisy = {domain: code + noise[domain] for domain, code in codes.items()}
-        fake = self._crossed(noisy)
         terms: Terms = {}
         for own, other in OTHER.items():
             true = batch[own]

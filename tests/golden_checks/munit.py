@@ -164,7 +164,6 @@ class Training:
         "recon_c": "content",
         "cycrecon_x": "cycle",
     }
-    NOISE = "styles"  # the method that draws
 
     def __init__(self, fixture: Fixture, dtype: torch.dtype) -> None:
         self.fixture, self.settings, self.dtype = fixture, fixture.constructor, dtype
@@ -205,6 +204,7 @@ class Training:
             "beta1": settings["beta1"],
             "beta2": settings["beta2"],
             "weight_decay": settings["weight_decay"],
+            "redraw": True,
         }
 
     def networks(self) -> dict[str, tuple[Any, dict[str, str]]]:
@@ -227,7 +227,7 @@ class Training:
     def noise(self, place: str) -> Any:
         """What our system draws in a turn, as the official one drew it."""
         drawn = self.draws(place)
-        return {domain: one.flatten(1) for domain, one in zip(DOMAINS, drawn, strict=True)}
+        return [{domain: one.flatten(1) for domain, one in zip(DOMAINS, drawn, strict=True)}]
 
     def draws(self, place: str) -> list[Tensor]:
         """The noise drawn in a turn, in its order."""
@@ -236,7 +236,7 @@ class Training:
 
     def drawing(self, *places: str) -> Any:
         """Let the next turns draw the stored noise."""
-        return patch.object(self.system, self.NOISE, side_effect=[self.noise(p) for p in places])
+        return patch.object(self.system, "noise", side_effect=[self.noise(p) for p in places])
 
     def losses(self, who: str, terms: Terms) -> Terms:
         """The losses of a turn without their weights, by official name."""

@@ -48,7 +48,6 @@ class Training(munit.Training):
         "recon_kl_cyc": "kl_cycle",
         "cyc_x": "cycle",
     }
-    NOISE = "noise"
 
     def make(self, *given: Any, **settings: Any) -> SharedLatent:
         return convert.unit(
