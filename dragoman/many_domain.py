@@ -1,7 +1,7 @@
 """What systems that translate among any number of domains share."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -63,6 +63,10 @@ class ManyDomain(System):
     def domains(self) -> dict[str, tuple[str, ...]]:
         return self.sets
 
+    def draws(self, **further: Any) -> dict[str, Any]:
+        """How a stage asks for its batches: by the classes of the first of its label sets."""
+        return {"label_set": next(iter(self.sets)), "known": self.must_know(), **further}
+
     def labels_of(self, batch: Batch) -> Tensor:
         """The class of each picture in each label set that is a domain, [B, S]; -1: unknown."""
         if "labels" in batch:
@@ -111,6 +115,9 @@ class OneSet(ManyDomain):
             )
         (self.label_set,) = self.sets
 
+    def must_know(self) -> tuple[str, ...]:
+        return (self.label_set,)
+
     def own(self, batch: Batch) -> Tensor:
         """The class of each picture, [B]; -1: unknown."""
         return self.labels_of(batch)[:, 0]
@@ -120,5 +127,5 @@ class OneSet(ManyDomain):
         if bool((self.own(batch) < 0).any()):
             raise DataError(
                 f"a picture without a class of '{self.label_set}' is among those to learn from, "
-                f"but {self.called} needs the class of each; label all of the training split"
+                f"but {self.called} needs the class of each; leave it out, or label it"
             )

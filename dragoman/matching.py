@@ -1,9 +1,13 @@
 """Whether a system and a data set go together, said before anything is trained."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from dragoman import processes
 from dragoman.errors import DataError, SettingsError
 from dragoman.system import System
 
@@ -92,6 +96,23 @@ def _other_layout(kind: type[System], data: "Data") -> str:
     if "b" in kind.needs:
         return "; if each file holds a and b side by side, use --layout side_by_side"
     return ""
+
+
+def tell_left_out(system: str, made: System, data: "Data") -> None:
+    """Say how many training pictures are left out as their class is not known, if any are.
+
+    Raises DataError if all are.
+    """
+    sets, every = made.must_know(), np.arange(data.counts["train"])
+    out = np.setdiff1d(every, data.labelled("train", sets)) if sets else every[:0]
+    if not len(out) or processes.rank():
+        return
+    names = " and ".join(f"'{name}'" for name in sets)
+    print(
+        f"dragoman: left out {len(out):,} of {len(every):,} training pictures, such as "
+        f"{data.names('train')[out[0]]}, as they have no class of {names}, which {system} needs",
+        file=sys.stderr,
+    )
 
 
 def check_shapes(system: str, made: System, data: "Data") -> None:

@@ -168,6 +168,10 @@ class System(nn.Module):
         """The label sets among whose classes it translates, and their classes; {}: it does not."""
         return {}
 
+    def must_know(self) -> tuple[str, ...]:
+        """Label sets of which it learns from pictures of known class only; others are left out."""
+        return ()
+
     def given(self, batch: Batch) -> Tensor:
         """What `generate` goes by, as pictures of the source domain to be shown."""
         return batch[self.source]

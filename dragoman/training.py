@@ -20,7 +20,7 @@ from dragoman.errors import DataError, FileError, SettingsError, TrainingError
 from dragoman.evaluation import can_evaluate, evaluate, validate
 from dragoman.interruption import Interrupted, listening, resume_command
 from dragoman.journal import Journal
-from dragoman.matching import check_fits, check_same, check_shapes
+from dragoman.matching import check_fits, check_same, check_shapes, tell_left_out
 from dragoman.pipeline import save_translator
 from dragoman.report.machine import machine
 from dragoman.report.report import write_report
@@ -87,6 +87,7 @@ def train(system: str, *, arguments: list[str] | None = None, **settings: Any) -
     made = kind(own, data.facts)  # a system that cannot be made says so before a folder exists
     made.check()
     check_shapes(system, made, data)
+    tell_left_out(system, made, data)
     run = Run(processes.from_first(_new_folder(system, data, values)))
     return Trainer(run, system, values, data).train()
 

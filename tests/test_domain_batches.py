@@ -81,7 +81,7 @@ def test_references_are_varied_each_on_its_own():
     data = opened("openmoji32:tones")
     stored = data.rows("train", range(data.counts["train"]))
     mirrored = together = 0
-    for batch in taken(data, 4, references=2, reference_set="gender"):
+    for batch in taken(data, 4, references=2, label_set="gender"):
         for pair, label in zip(batch["reference"], batch["reference_label"], strict=True):
             own = stored["image"][stored["labels"][:, 1] == label]
             kept = [(own == one).flatten(1).all(1).any().item() for one in pair]
@@ -118,7 +118,7 @@ def test_refusals_of_references(animals):
     for options, words in (
         ({"references": -1}, "references -1 must be 0 or more pictures"),
         (
-            {"references": 1, "reference_set": "labl"},
+            {"references": 1, "label_set": "labl"},
             r"unknown label set 'labl' \(did you mean 'label'\?\); known: label",
         ),
     ):

@@ -106,7 +106,7 @@ def test_a_logit_is_that_of_the_picture_s_own_class():
 def test_the_discriminator_learns_first_and_of_examples_of_the_label_set():
     system = small(domains="tone", examples=5)
     (stage,) = system.stages(10)
-    assert stage.data == {"references": 5, "reference_set": "tone"}
+    assert stage.data == {"references": 5, "label_set": "tone", "known": ("tone",)}
     assert system.discriminator.last.out_channels == 2
     assert torch.equal(system.labels_of(picture_batch(0)), picture_batch(0)["labels"][:, 1:])
     heard: list[str] = []

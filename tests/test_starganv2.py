@@ -136,7 +136,7 @@ def test_a_step_has_four_turns_and_no_network_runs_twice_for_the_same():
 def test_the_loader_is_asked_for_references_of_the_label_set():
     system = make("starganv2", domains="tone")
     (stage,) = system.stages(10)
-    assert stage.data == {"references": 2, "reference_set": "tone"}
+    assert stage.data == {"references": 2, "label_set": "tone", "known": ("tone",)}
     assert len(system.mapping_network.heads) == 2
     batch = picture_batch(0)
     assert torch.equal(system.labels_of(batch), batch["labels"][:, 1:])

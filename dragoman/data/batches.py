@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from dragoman.data.appearance import encode, jitter, show
 from dragoman.data.catalogue import Domain
 from dragoman.data.domain_labels import lone_classes, lone_line, need_labels
-from dragoman.data.order import DRAWS, BalancedOrder, BucketOrder, Order, ReferenceOrder
+from dragoman.data.order import (
+    DRAWS,
+    BalancedOrder,
+    BucketOrder,
+    Order,
+    PartOrder,
+    ReferenceOrder,
+)
 from dragoman.data.prefetch import prefetch
 from dragoman.data.settings import DataSettings
 from dragoman.data.sizes import Size
@@ -33,7 +40,7 @@ class Data:
     name: short, fit for the name of a folder. domains: by batch key. layers: further batch keys
     of numbers that belong to the same pixels. counts: pictures by split (of the larger domain, if
     they differ). labels: names of the classes in batch["label"]; label_sets: of all label sets.
-    unseen: numbers of the classes in batch["label"] that are left out of training.
+    unseen: numbers of the classes, of the label set unseen_set, that are left out of training.
     """
 
     def __init__(self, settings: DataSettings, source: Source) -> None:
@@ -41,7 +48,7 @@ class Data:
         self.name, self.domains, self.layers = source.name, source.domains, source.layers
         self.label_sets: Mapping[str, tuple[str, ...]] = source.label_sets
         self.labels = next(iter(self.label_sets.values()), ())
-        self.unseen = source.unseen
+        self.unseen, self.unseen_set = source.unseen, source.unseen_set
         self._first = next(iter(self.domains))
         self.counts = {
             split: max(source.count(split, key) for key in self.domains) for split in source.splits
@@ -106,10 +113,10 @@ class Data:
         Without any it is the first label set. For systems to which classes are domains; classes
         left out of training are passed over.
         """
-        first = next(iter(self.label_sets), "")
         lines: list[str] = []
-        for label_set in sets or [first]:
-            known, unseen = self.label_sets[label_set], self.unseen if label_set == first else ()
+        for label_set in sets or list(self.label_sets)[:1]:
+            known = self.label_sets[label_set]
+            unseen = self.unseen if label_set == self.unseen_set else ()
             found = list(lone_classes(known, self.classes("train", label_set), unseen))
             lines += [lone_line(self.name, label_set, name, count) for name, count in found]
         if lines:
@@ -159,16 +166,18 @@ class Data:
         split: str = "train",
         size: int | None = None,
         references: int = 0,
-        reference_set: str | None = None,
+        label_set: str | None = None,
+        known: Sequence[str] = (),
     ) -> Generator[dict[str, Tensor], None, None]:
         """Return endless batches, shuffled and varied, from number `start` on.
 
         Batch n depends on the settings, the seed and n alone. Process `rank` of `world` gets its
         share of the batch of `world * batch` pictures that one process would get. size: pictures
         with another shorter side than in the settings. references: for each picture of the batch
-        so many of one class (it may be among them), which is drawn uniformly from those of
-        reference_set (without it the first label set): `reference` [B, references, C, H, W] and
-        `reference_label` [B].
+        so many of one class (it may be among them), which is drawn uniformly:
+        `reference` [B, references, C, H, W] and `reference_label` [B]. label_set: of which classes
+        are drawn, for references and if balanced; without it the first. known: label sets, of
+        which pictures of no class are left out.
         Close the iterator to end its thread.
         """
         if batch < 1 or not 0 <= rank < world:
@@ -178,10 +187,11 @@ class Data:
         side = min(self._source.size) if size is None else size
         for shape in self._source.shapes:
             self._source.check_size(_like(shape, side, self._source.size))
-        orders = self._orders(self._known(split), seed)
+        kept = self.labelled(split, known)
+        orders = self._orders(split, seed, kept, label_set)
         buckets = self._source.buckets(split)
-        mixed = None if buckets is None else BucketOrder(seed, buckets, world * batch)
-        refer = self._reference_order(split, seed, references, reference_set)
+        mixed = None if buckets is None else BucketOrder(seed, buckets[kept], world * batch)
+        refer = self._reference_order(split, seed, references, label_set)
         own = rank * batch + np.arange(batch)
 
         def make(number: int) -> dict[str, Tensor]:
@@ -194,7 +204,7 @@ class Data:
                 shape = self._source.shapes[bucket]
                 joined = self._source.partners(split)
                 for key in rows if joined else [self._first]:
-                    rows[key] = chosen[own]
+                    rows[key] = kept[chosen[own]]
             shape = _like(shape, side, self._source.size)
             made = self._batch(split, rows, draws, shape)
             if refer is not None:
@@ -231,8 +241,13 @@ class Data:
             raise DataError(f"the data set {self.name} has no pictures in its split {split}")
         return split
 
-    def _orders(self, split: str, seed: int) -> dict[str, Order]:
-        """One common order of partners, or an order for each domain; layers go with the first."""
+    def _orders(
+        self, split: str, seed: int, kept: INTS, label_set: str | None
+    ) -> dict[str, Order]:
+        """One common order of partners, or an order for each domain; layers go with the first.
+
+        kept: the pictures of the first domain that are drawn.
+        """
         alone = not self._source.partners(split)
         streams = {key: stream if alone else 0 for stream, key in enumerate(self.domains)}
         streams |= dict.fromkeys(self.layers, 0)
@@ -240,16 +255,34 @@ class Data:
             key: Order(seed, stream, self._source.count(split, key))
             for key, stream in streams.items()
         }
+        joined = [key for key, stream in streams.items() if stream == 0]
+        if len(kept) < self._source.count(split, self._first):
+            orders |= dict.fromkeys(joined, PartOrder(seed, 0, kept))
         if self.settings.balanced:
-            classes = self._classes(split, 0)
+            classes = np.full(self._source.count(split, self._first), UNKNOWN)
+            classes[kept] = self.classes(split, label_set or next(iter(self.label_sets)))[kept]
             if not (classes >= 0).any():
                 raise DataError(
                     f"--balanced draws by class, but no picture of {self.name} in its split "
                     f"{split} has a known one; leave it out"
                 )
-            balanced = BalancedOrder(seed, 0, classes)
-            orders |= {key: balanced for key, stream in streams.items() if stream == 0}
+            orders |= dict.fromkeys(joined, BalancedOrder(seed, 0, classes))
         return orders
+
+    def labelled(self, split: str, sets: Sequence[str]) -> INTS:
+        """Return the numbers of the pictures of a split that have a class in all of these sets.
+
+        Raises DataError if there are none.
+        """
+        kept = np.full(self._source.count(self._known(split), self._first), True)
+        for label_set in sets:
+            kept &= self.classes(split, label_set) >= 0
+        if not kept.any():
+            raise DataError(
+                f"no picture of {self.name} in its split {split} has a class of "
+                f"{' and '.join(repr(one) for one in sets)}, from which to learn; label some"
+            )
+        return np.flatnonzero(kept)
 
     def classes(self, split: str, label_set: str) -> INTS:
         """Return the class, in a label set, of each picture of a split; -1 where it is unknown."""

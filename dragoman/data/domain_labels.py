@@ -16,24 +16,41 @@ Sets = Mapping[str, tuple[str, ...]]  # classes by label set
 FEWEST = 2  # pictures of a class from which it can be learnt
 
 
-def unseen_classes(settings: DataSettings, name: str, sets: Sets) -> tuple[int, ...]:
-    """Return the numbers of the classes, of the first label set, that --unseen names.
+def unseen_classes(settings: DataSettings, name: str, sets: Sets) -> tuple[str, tuple[int, ...]]:
+    """Return the label set and the numbers of its classes that --unseen names; "" and () if none.
 
-    name: of the data set. Raises SettingsError for unknown ones, or if fewer than two are left.
+    A class without its set is one of the first set that has it. name: of the data set. Raises
+    SettingsError for unknown ones, for classes of several sets, or if fewer than two are left.
     """
     words = [word.strip() for word in (settings.unseen or "").split(",") if word.strip()]
     if not words:
-        return ()
+        return "", ()
     need_labels("--unseen leaves out classes", name, sets)
-    first, classes = next(iter(sets.items()))
-    numbers = {classes.index(choose(f"class of '{first}'", word, classes)) for word in words}
+    found = [_of_set(word, sets) for word in words]
+    named = list(dict.fromkeys(label_set for label_set, _ in found))
+    if len(named) > 1:
+        raise SettingsError(
+            f"--unseen {settings.unseen} names classes of '{named[0]}' and of '{named[1]}'; name "
+            "those of one label set"
+        )
+    classes = sets[named[0]]
+    numbers = {classes.index(choose(f"class of '{named[0]}'", word, classes)) for _, word in found}
     if len(classes) - len(numbers) < 2:
         raise SettingsError(
             f"--unseen {settings.unseen} leaves {len(classes) - len(numbers)} of the "
-            f"{len(classes)} classes of '{first}' to learn from, but at least 2 are needed; name "
-            "fewer"
+            f"{len(classes)} classes of '{named[0]}' to learn from, but at least 2 are needed; "
+            "name fewer"
         )
-    return tuple(sorted(numbers))
+    return named[0], tuple(sorted(numbers))
+
+
+def _of_set(word: str, sets: Sets) -> tuple[str, str]:
+    """The label set and the class that a word names; the class may be unknown."""
+    for label_set, classes in sets.items():  # names may hold equals signs
+        if word in classes:
+            return label_set, word
+    label_set, equals, own = (part.strip() for part in word.partition("="))
+    return (label_set, own) if equals and label_set in sets else (next(iter(sets)), word)
 
 
 def need_labels(what: str, name: str, sets: Sets) -> None:
@@ -50,7 +67,7 @@ def lone_classes(
 ) -> Iterator[tuple[str, int]]:
     """Yield each class, but for the unseen, with too few pictures to learn from, and how many.
 
-    labels: of the first label set, of all training pictures.
+    labels: of one label set, of all training pictures.
     """
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
     for number, (name, count) in enumerate(zip(classes, counts.tolist(), strict=True)):
@@ -69,25 +86,26 @@ def lone_line(place: str, label_set: str, name: str, count: int) -> str:
 
 def without_unseen(source: Source, settings: DataSettings) -> Source:
     """Return the source without the classes of --unseen in its training split."""
-    unseen = unseen_classes(settings, source.name, source.label_sets)
-    return Seen(source, unseen) if unseen else source
+    label_set, unseen = unseen_classes(settings, source.name, source.label_sets)
+    return Seen(source, label_set, unseen) if unseen else source
 
 
 class Seen(Wrapping):
-    """A source whose training split lacks some classes of the first label set.
+    """A source whose training split lacks some classes of a label set.
 
     Pictures of no known class stay. If a and b are no partners, those of b stay too, as labels are
     of a.
     """
 
-    def __init__(self, source: Source, unseen: tuple[int, ...]) -> None:
+    def __init__(self, source: Source, label_set: str, unseen: tuple[int, ...]) -> None:
         super().__init__(source)
-        self.unseen, first = unseen, next(iter(source.domains))
+        self.unseen, self.unseen_set = unseen, label_set
+        place, first = list(source.label_sets).index(label_set), next(iter(source.domains))
         labels = source.labels("train", np.arange(source.count("train", first)))
         assert labels is not None  # as there are label sets
-        self._kept = np.flatnonzero(~np.isin(labels[:, 0], unseen))
+        self._kept = np.flatnonzero(~np.isin(labels[:, place], unseen))
         if not len(self._kept):
-            names = next(iter(source.label_sets.values()))
+            names = source.label_sets[label_set]
             raise DataError(
                 f"{source.name} has no training pictures but those of --unseen "
                 f"{','.join(names[number] for number in unseen)}; leave fewer classes out"
@@ -132,4 +150,6 @@ class Seen(Wrapping):
 
     def digest(self) -> str:
         """Changes with the pictures, and with the classes that are left out."""
-        return hashlib.sha1(f"{self._inner.digest()} without {self.unseen}".encode()).hexdigest()
+        of = "" if self.unseen_set == next(iter(self.label_sets)) else f" of {self.unseen_set}"
+        text = f"{self._inner.digest()} without {self.unseen}{of}"
+        return hashlib.sha1(text.encode()).hexdigest()

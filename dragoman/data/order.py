@@ -85,6 +85,18 @@ class BalancedOrder(Order):
         return found
 
 
+class PartOrder(Order):
+    """As `Order`, of some of the pictures only. rows: their numbers."""
+
+    def __init__(self, seed: int, stream: int, rows: INTS) -> None:
+        super().__init__(seed, stream, len(rows))
+        self._part = rows
+
+    def rows(self, positions: INTS) -> INTS:
+        """Return the number of the picture at each position."""
+        return self._part[super().rows(positions)]
+
+
 class ReferenceOrder:
     """For each position a class, and some pictures of it that show what it looks like.
 

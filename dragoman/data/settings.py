@@ -92,12 +92,14 @@ class DataSettings:
         "paired", "paired: a and b show the same thing; unpaired: they are drawn independently"
     )
     balanced: bool = knob(
-        False, "labelled pictures: draw every class of the first label set equally often"
+        False,
+        "labelled pictures: draw every class equally often, of the label set that the system goes "
+        "by, else of the first",
     )
     unseen: str | None = knob(
         None,
-        "labelled pictures: classes of the first label set, apart by commas, that are left out of "
-        "the training split, to be known by examples only; val and test keep them",
+        "labelled pictures: classes of one label set, apart by commas, each CLASS or SET=CLASS, "
+        "left out of the training split, to be known by examples only; val and test keep them",
     )
     crop: Literal["random", "fixed"] = knob(
         "random",

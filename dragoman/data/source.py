@@ -24,7 +24,7 @@ class Source(ABC):
     all sizes that training batches may have. scale: how many times larger than those of the key
     low that is; 1 where there are none. tile: stored side, which sizes must divide; 0 if pictures
     come in any size. label_sets: names of the classes of whole pictures, by label set. unseen:
-    numbers of the classes of the first label set that are left out of the training split.
+    numbers of the classes, of the label set unseen_set, that the training split lacks.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Source(ABC):
     splits: tuple[str, ...] = SPLITS
     label_sets: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     unseen: tuple[int, ...] = ()
+    unseen_set: str = ""
 
     @abstractmethod
     def count(self, split: str, key: str) -> int:

@@ -16,7 +16,8 @@ class Wrapping(Source):
         self._inner, self.name = source, source.name
         self.size, self.shapes, self.tile = source.size, source.shapes, source.tile
         self.scale, self.domains, self.layers = source.scale, source.domains, source.layers
-        self.splits, self.label_sets, self.unseen = source.splits, source.label_sets, source.unseen
+        self.splits, self.label_sets = source.splits, source.label_sets
+        self.unseen, self.unseen_set = source.unseen, source.unseen_set
 
     def count(self, split: str, key: str) -> int:
         """Return how many pictures a key has in a split."""

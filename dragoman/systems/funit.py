@@ -130,8 +130,7 @@ class FUNIT(OneSet):
             Turn(self.discriminator_loss, [self.discriminator]),
             Turn(self.generator_loss, [self.generator]),
         ]
-        data = {"references": self.examples, "reference_set": self.label_set}
-        return [Stage("train", steps, turns, data=data)]
+        return [Stage("train", steps, turns, data=self.draws(references=self.examples))]
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         settings = self.settings

@@ -116,7 +116,12 @@ class StarGAN(ManyDomain):
         every = self.settings.n_critic
         judge = Turn(self.discriminator_loss, [self.discriminator])
         translate = Turn(self.generator_loss, [self.generator], every, at=(every - 1,))
-        return [Stage("train", steps, [judge, translate])]
+        return [Stage("train", steps, [judge, translate], data=self.draws())]
+
+    def must_know(self) -> tuple[str, ...]:
+        """Without a mask those of two classes, where a zero is a class and cannot mean unknown."""
+        both = zip(self.sets, self.widths, strict=True)
+        return () if self.mask else tuple(name for name, width in both if width == 1)
 
     def translated(self, pictures: Tensor, labels: Tensor) -> Tensor:
         """The pictures in the domains of labels [B, S], where -1 asks for nothing."""

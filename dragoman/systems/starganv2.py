@@ -153,8 +153,7 @@ class StarGANv2(Styled, OneSet):
             Turn(self.generator_latent_loss, learning),
             Turn(self.generator_reference_loss, [self.generator]),
         ]
-        data = {"references": 2, "reference_set": self.label_set}
-        return [Stage("train", steps, turns, data=data)]
+        return [Stage("train", steps, turns, data=self.draws(references=2))]
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         made = super().optimizer(network)

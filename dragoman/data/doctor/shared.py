@@ -28,19 +28,21 @@ def domain_troubles(subject: FileSubject) -> Iterator[Trouble]:
     """
     yield from _equal(subject)
     settings = subject.settings
-    if subject.label_sets and (settings.balanced or settings.unseen):
-        label_set, classes = next(iter(subject.label_sets.items()))
-        unseen = unseen_classes(settings, subject.name, subject.label_sets)
-        labels = _first_labels(subject, "train")
+    alone = settings.balanced and len(subject.label_sets) == 1  # else it is not known which
+    if subject.label_sets and (alone or settings.unseen):
+        named, unseen = unseen_classes(settings, subject.name, subject.label_sets)
+        place = list(subject.label_sets).index(named) if named else 0
+        label_set, classes = list(subject.label_sets.items())[place]
+        labels = _labels(subject, "train", place)
         for name, count in lone_classes(classes, labels, unseen):
             yield "lone_class", lone_line(subject.name, label_set, name, count)
 
 
-def _first_labels(subject: Subject, split: str) -> INTS:
-    """The classes, in the first label set, of all pictures of a split."""
+def _labels(subject: Subject, split: str, place: int = 0) -> INTS:
+    """The classes, in the label set at that place, of all pictures of a split."""
     rows = np.arange(subject.count(split, subject.keys[0]))
     labels = subject.labels(split, rows)
-    return np.full(len(rows), -1) if labels is None else labels[:, 0]
+    return np.full(len(rows), -1) if labels is None else labels[:, place]
 
 
 class _Files:
@@ -212,7 +214,7 @@ def _domains(subject: Subject, measured: ByPlace) -> Iterator[tuple[str, _Places
     splits = [split for split in subject.splits if (first, split) in measured]
     if subject.label_sets and splits:
         parts = [
-            (first, split, _first_labels(subject, split)[measured[first, split].rows])
+            (first, split, _labels(subject, split)[measured[first, split].rows])
             for split in splits
         ]
         yield f"classes of '{next(iter(subject.label_sets))}'", _Places(measured, parts)
