@@ -52,14 +52,14 @@ def check_offered(system: str, kind: type[Controls], names: Mapping[str, Any]) -
 def changed(now: Chosen, values: Mapping[str, Any]) -> Chosen:
     """These controls with other values, which are checked; of pictures they may only be None.
 
-    Pictures are of the domain that is made: with another `to` those of before are left out. Raises
-    SettingsError.
+    Pictures are of the domain that is made: with another `to` or `domain` those of before are left
+    out. Raises SettingsError.
     """
     pictures = {name for name, is_pictures in offered(type(now)).items() if is_pictures}
     plain = {name: value for name, value in values.items() if name not in pictures}
     checked = parse(
         [type(now)], {**{k: v for k, v in vars(now).items() if k not in pictures}, **plain}
     )
-    moved = checked.get("to") != getattr(now, "to", None)
+    moved = any(checked.get(name) != getattr(now, name, None) for name in ("to", "domain"))
     without = dict.fromkeys(name for name in pictures if moved or name in values)
     return replace(now, **{name: checked[name] for name in plain}, **without)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from dragoman import controls as choices
@@ -30,8 +29,8 @@ class IntoDomain(Controls):
 
     domain: str | None = knob(
         None,
-        "the domain to be made: a class, or SET=CLASS,SET=CLASS of several label sets; without it "
-        "the first class",
+        "the domain to be made: a class, or SET=CLASS,SET=CLASS of several label sets, one after "
+        "the other; without it the first class",
     )
 
 
@@ -73,10 +72,9 @@ class ManyDomain(System):
             return batch["labels"][:, self.places]
         return batch["label"][:, None]
 
-    def asked(self, controls: choices.Controls | None, count: int, device: torch.device) -> Tensor:
-        """The classes that are asked for, [count, S]; -1 in label sets where none is."""
-        wanted = self.wanted if controls is None else self._wanted(controls)
-        return torch.tensor(wanted, device=device).expand(count, -1)
+    def wanted_by(self, controls: choices.Controls | None) -> list[int]:
+        """The number of the class asked for in each label set, -1 where none is."""
+        return self.wanted if controls is None else self._wanted(controls)
 
     def choose(self, controls: choices.Controls) -> None:
         self.wanted = self._wanted(controls)
@@ -89,6 +87,9 @@ class ManyDomain(System):
         if text is None:
             return [0] + [-1] * len(others)
         found = dict.fromkeys(self.sets, -1)
+        having = [name for name, classes in self.sets.items() if text in classes]
+        if first not in having and len(having) == 1:
+            text = f"{having[0]}={text}"
         for name, classes in self.sets.items():  # names may hold commas and equals signs
             for number, word in enumerate(classes):
                 if text == f"{name}={word}" or (name == first and text == word):
@@ -97,6 +98,10 @@ class ManyDomain(System):
             one, equals, other = (piece.strip() for piece in part.partition("="))
             name, word = (one, other) if equals else (first, one)
             classes = self.sets[choose("label set", name, self.sets)]
+            if found[name] >= 0:
+                raise SettingsError(
+                    f"--domain {text} names two classes of '{name}'; choose one of them"
+                )
             found[name] = classes.index(choose(f"domain of '{name}'", word, classes))
         return list(found.values())
 

@@ -23,6 +23,15 @@ STORED = {  # what a domain may not change between training and judging, and how
     "high": "upper end of its range",
 }
 
+REMEDIES = {  # by batch key, where the system has none of its own
+    "a": "name two folders, --data FIRST,SECOND",
+    "b": "name two folders, --data FIRST,SECOND",
+    "label": "classes come of a folder for each, of a table of --labels, or of embedded domains "
+    "joined by /",
+    "image": "put the domains into one folder, each a folder of its own, and name that",
+}
+ELSE = "'dragoman datasets' shows what fits"
+
 
 def check_same(domains: Mapping[str, Any], data: "Data") -> None:
     """Raise DataError unless the data are stored as those of which a translator's domains are.
@@ -73,7 +82,7 @@ def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> 
     if missing:
         raise DataError(
             f"{system} needs '{missing[0]}' in its batches, {data.name} has {', '.join(has)}; "
-            + kind.remedies.get(missing[0], "'dragoman datasets' shows what fits")
+            + kind.remedies.get(missing[0], REMEDIES.get(missing[0], ELSE))
             + _other_layout(kind, data)
         )
     if kind.pairs and not data.partners("train"):

@@ -13,6 +13,7 @@ from dragoman import cli
 from dragoman.controls import Controls, Towards, changed, offered
 from dragoman.data.catalogue import Domain
 from dragoman.errors import DataError, SettingsError
+from dragoman.many_domain import IntoDomain
 from dragoman.settings import knob, knobs
 from dragoman.translating import translate
 from dragoman.translating.references import reference_pictures
@@ -25,6 +26,11 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 class Shown(Towards):
     reference: Any = knob(None, "pictures of the look that is wanted", pictures=True)
     truncation: float = knob(1.0, "how far a look may be from the usual one", 0, 2)
+
+
+@dataclass(frozen=True)
+class Look(IntoDomain):
+    reference: Any = knob(None, "pictures of the look that is wanted", pictures=True)
 
 
 def test_answers_are_no_control_and_pictures_are_told_apart():
@@ -41,6 +47,9 @@ def test_changed_checks_all_but_pictures():
     assert changed(now, {"reference": None}).reference is None
     assert changed(now, {"to": "a"}).reference is not None
     assert changed(now, {"to": "b"}).reference is None, "it shows a, not b"
+    owl = Look(domain="owl", reference=torch.zeros(1, 3, 8, 8))
+    assert changed(owl, {"domain": "owl"}).reference is not None
+    assert changed(owl, {"domain": "cat"}).reference is None
     with pytest.raises(SettingsError, match="--truncation must be at most 2, got 3"):
         changed(now, {"truncation": 3})
     with pytest.raises(SettingsError, match="--to must be one of a, b, got 'c'"):

@@ -249,6 +249,7 @@ def test_unseen_classes_with_buckets(animals):
             "--unseen dog,cat leaves 1 of the 3 classes of 'label' to learn from, but at least 2 "
             "are needed; name fewer",
         ),
+        ("label=dogg", r"unknown class of 'label' 'dogg' \(did you mean 'dog'\?\); known: cat"),
     ],
 )
 def test_refusals_of_unseen(animals, unseen, words):

@@ -28,7 +28,7 @@ class Brighter(ManyDomain):
 
     def generate(self, batch, controls=None):
         label = self.labels_of(batch)[:, 0]
-        wanted = self.asked(controls, len(label), label.device)[:, 0]
+        wanted = self.wanted_by(controls)[0]
         return batch["image"] + ((wanted - label) * STEP / 127.5)[:, None, None, None]
 
 
@@ -133,11 +133,17 @@ def test_several_label_sets():
     system = Brighter(DomainSettings("gender+tone"), facts)
     batch = {"labels": torch.tensor([[0, 1], [1, -1]]), "label": torch.tensor([0, 1])}
     assert system.labels_of(batch).tolist() == [[1, 0], [-1, 1]]
-    asked = IntoDomain(domain="tone=light")
-    assert system.asked(asked, 2, torch.device("cpu")).tolist() == [[-1, 1]] * 2
-    both = IntoDomain(domain="woman, tone=dark")
-    assert system.asked(both, 1, torch.device("cpu")).tolist() == [[1, 0]]
-    assert system.asked(None, 1, torch.device("cpu")).tolist() == [[0, -1]]
+    wishes = {
+        "tone=light": [-1, 1],
+        "woman, tone=dark": [1, 0],
+        "light": [-1, 1],  # which no other set has
+        None: [0, -1],
+    }
+    for wish, numbers in wishes.items():
+        assert system.wanted_by(IntoDomain(domain=wish)) == numbers
+    assert system.wanted_by(None) == [0, -1]
+    with pytest.raises(SettingsError, match="names two classes of 'tone'; choose one of them"):
+        system.choose(IntoDomain(domain="tone=light,gender=man,tone=dark"))
 
 
 def test_one_domain_only_cannot_be_judged(data, system):

@@ -175,8 +175,14 @@ def test_joint_sets_are_given_all_at_once_and_without_a_mask():
     with system.choosing(system.Controls(domain="tone=light")):
         system.generate(batch)
         assert seen[2].tolist() == [[*row[:3], 1] for row in own], "the other set stays"
+        words = "class of 'label' too; name one of each label set, as --domain label=red,tone=dark"
+        for call in (system.check_chosen, lambda: system.generate({"image": batch["image"]})):
+            with pytest.raises(SettingsError, match=words):
+                call()
+    with system.choosing(system.Controls(domain="tone=light,label=green")):
+        system.check_chosen()
         system.generate({"image": batch["image"]})
-        assert seen[3].tolist() == [[0.0, 0, 0, 1]] * 3
+        assert seen[3].tolist() == [[0.0, 1, 0, 1]] * 3
 
 
 def test_what_is_asked_for_reaches_the_generator():
@@ -186,7 +192,6 @@ def test_what_is_asked_for_reaches_the_generator():
         None: [1.0, 0, 0, 0, 1, 0],
         "blue": [0.0, 0, 1, 0, 1, 0],
         "tone=light": [0.0, 0, 0, 1, 0, 1],
-        "label=green, tone=dark": [0.0, 1, 0, 0, 1, 1],
     }
     for wish, vector in wishes.items():
         with system.choosing(system.Controls(domain=wish)):
@@ -195,6 +200,30 @@ def test_what_is_asked_for_reaches_the_generator():
         assert seen[-1].tolist() == seen[-2].tolist() == [vector] * 2, wish
     assert system.domains() == CLASSES
     assert system.answers == 1
+
+
+def test_classes_of_several_sets_are_made_one_after_the_other():
+    """In training the mask names one set at a time: with two it would be what was never seen."""
+    system, batch = make("stargan", **BOTH).eval(), picture_batch(0, 2)
+    seen = told(system)
+    made = system.generate(batch, system.Controls(domain="tone=dark, label=green"))
+    assert [one.tolist() for one in seen] == [
+        [[0.0, 1, 0, 0, 1, 0]] * 2,
+        [[0.0, 0, 0, 0, 0, 1]] * 2,
+    ]
+    first = system.generate(batch, system.Controls(domain="green"))
+    second = system.generate({"image": first}, system.Controls(domain="tone=dark"))
+    assert torch.equal(made, second)
+
+
+def test_where_a_zero_is_a_class_pictures_must_be_of_one():
+    """With a mask, or a number for each class, nothing known is another vector than any class."""
+    assert make("stargan", domains="tone").must_know() == ("tone",)
+    assert make("stargan", **BOTH, joint=True).must_know() == ("tone",)
+    assert make("stargan", domains="label").must_know() == ()
+    assert make("stargan", **BOTH).must_know() == ()
+    (stage,) = make("stargan", domains="tone").stages(1)
+    assert stage.data == {"label_set": "tone", "known": ("tone",)}
 
 
 def test_domains_that_there_are_not():

@@ -256,6 +256,11 @@ def test_truncation_takes_styles_towards_the_usual_one():
     near(drawn_with(system, 0), system.generator(picture_batch(0)["image"], half).clamp(-1, 1))
     system.choose(seen())
     assert torch.equal(drawn_with(system, 0), whole)
+    shown = picture_batch(3, 2)["image"]
+    system.choose(seen(domain="red", reference=shown, truncation=0.5))
+    style = system.style_encoder(shown, 0).mean(0, keepdim=True)
+    half = ((style + system.look.usual) / 2).expand(4, -1)
+    near(drawn_with(system, 0), system.generator(picture_batch(0)["image"], half).clamp(-1, 1))
     with pytest.raises(SettingsError, match="--truncation must be at most 1, got 2"):
         translator(system).choosing(truncation=2)
 
@@ -275,6 +280,8 @@ def test_a_translator_takes_a_domain_and_references():
     expected = plain.system.get_submodule("generator")(picture, style).clamp(-1, 1)
     near(made, expected.detach())
     assert torch.equal(look.translate(picture, seed=9), made)
+    with pytest.raises(SettingsError, match="a style of one domain; name that with --domain, of r"):
+        plain.choosing(reference=shown)
     with pytest.raises(SettingsError, match="starganv2 as it was trained has one answer"):
         look.answering(1)
     assert furthest(plain.answering(1).translate(picture), plain.translate(picture)) > 1e-4

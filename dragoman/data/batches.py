@@ -241,9 +241,7 @@ class Data:
             raise DataError(f"the data set {self.name} has no pictures in its split {split}")
         return split
 
-    def _orders(
-        self, split: str, seed: int, kept: INTS, label_set: str | None
-    ) -> dict[str, Order]:
+    def _orders(self, split: str, seed: int, kept: INTS, label_set: str | None) -> dict[str, Order]:
         """One common order of partners, or an order for each domain; layers go with the first.
 
         kept: the pictures of the first domain that are drawn.

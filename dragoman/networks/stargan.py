@@ -103,7 +103,7 @@ class StarGANGenerator(nn.Module):
         # In one convolution: on CPUs one of so few channels takes as long as one of all.
         kernels = torch.cat([self.last.weight, self.attention.weight])
         colours, mask = functional.conv2d(hidden, kernels, padding=3).split([x.shape[1], 1], 1)
-        shift = self.attention.bias[:, None, None] + RESTS
+        shift = self.attention.get_parameter("bias")[:, None, None] + RESTS
         share = torch.sigmoid(mask.to(x.dtype) + shift)
         return torch.lerp(x, torch.tanh(colours.to(x.dtype)), share)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dragoman import controls as choices
+from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.losses.classification import classification
 from dragoman.losses.distances import l1
@@ -129,13 +130,38 @@ class StarGAN(ManyDomain):
         return self.generator(pictures, vector.to(pictures.device))
 
     def generate(self, batch: Batch, controls: choices.Controls | None = None) -> Tensor:
-        """With `joint` label sets that are not asked for stay as they are, if that is known."""
-        pictures = batch["image"]
-        # On the CPU, where no operation goes by places, so that tiles can be followed.
-        asked = self.asked(controls, len(pictures), torch.device("cpu"))
-        if self.settings.joint and "label" in batch:
-            asked = torch.where(asked < 0, self.labels_of(batch).cpu(), asked)
-        return self.translated(pictures, asked)
+        """Classes of several label sets are made one after the other, as each was learned alone.
+
+        With `joint` all are made at once; those not asked for stay as they are, if the batch tells.
+        """
+        pictures, wanted = batch["image"], self.wanted_by(controls)
+        if self.settings.joint:
+            told = "label" in batch
+            if not told:
+                self._check_whole(wanted)
+            # On the CPU, where no operation goes by places, so that tiles can be followed.
+            asked = torch.tensor(wanted).expand(len(pictures), -1)
+            if told:
+                asked = torch.where(asked < 0, self.labels_of(batch).cpu(), asked)
+            return self.translated(pictures, asked)
+        for place in (place for place, number in enumerate(wanted) if number >= 0):
+            alone = [number if place == one else -1 for one, number in enumerate(wanted)]
+            pictures = self.translated(pictures, torch.tensor(alone).expand(len(pictures), -1))
+        return pictures
+
+    def check_chosen(self) -> None:
+        if self.settings.joint:
+            self._check_whole(self.wanted)
+
+    def _check_whole(self, wanted: list[int]) -> None:
+        """Raise SettingsError unless a class of every label set is asked for."""
+        lacking = [name for name, number in zip(self.sets, wanted, strict=True) if number < 0]
+        if lacking:
+            every = ",".join(f"{name}={classes[0]}" for name, classes in self.sets.items())
+            raise SettingsError(
+                f"a StarGAN of --joint true needs to know the class of '{lacking[0]}' too; name "
+                f"one of each label set, as --domain {every}"
+            )
 
     def share(self, batch: Batch, progress: Progress) -> Translated:
         own, wanted = self.drawn(self.labels_of(batch))

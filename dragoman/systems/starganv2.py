@@ -180,25 +180,29 @@ class StarGANv2(Styled, OneSet):
         (domain,) = self._wanted(controls)
         if not isinstance(controls, StarGANv2Controls):
             return Look(domain)
-        like = next(self.generator.parameters())
+        like, share = next(self.generator.parameters()), controls.truncation
+        shown = usual = None
         if controls.reference is not None:
+            if controls.domain is None:
+                raise SettingsError(
+                    "the reference shows a style of one domain; name that with --domain, of "
+                    f"{', '.join(self.sets[self.label_set])}"
+                )
             parts = controls.reference.to(like).split(TOGETHER)
-            styles = torch.cat([self.style_encoder(part, domain) for part in parts])
-            return Look(domain, shown=styles.mean(0))
-        if controls.truncation == 1:
-            return Look(domain)
-        noise = torch.randn(
-            TOLD_OF, self.settings.latent, generator=torch.Generator().manual_seed(0)
-        )
-        usual = self.mapping_network(noise.to(like), domain).mean(0)
-        return Look(domain, usual=usual, truncation=controls.truncation)
+            shown = torch.cat([self.style_encoder(part, domain) for part in parts]).mean(0)
+        if share < 1:
+            drawn = torch.Generator().manual_seed(0)
+            noise = torch.randn(TOLD_OF, self.settings.latent, generator=drawn)
+            usual = self.mapping_network(noise.to(like), domain).mean(0)
+        return Look(domain, shown, usual, share)
 
     def _style(self, look: Look, pictures: Tensor) -> Tensor:
         """A style for each of the pictures, [B, style]."""
         count = len(pictures)
         if look.shown is not None:
-            return look.shown.to(pictures).expand(count, -1)
-        style = self.mapping_network(self._noise(pictures, count), look.domain)
+            style = look.shown.to(pictures).expand(count, -1)
+        else:
+            style = self.mapping_network(self._noise(pictures, count), look.domain)
         if look.usual is None:
             return style
         usual = look.usual.to(pictures)

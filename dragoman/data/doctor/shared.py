@@ -214,8 +214,7 @@ def _domains(subject: Subject, measured: ByPlace) -> Iterator[tuple[str, _Places
     splits = [split for split in subject.splits if (first, split) in measured]
     if subject.label_sets and splits:
         parts = [
-            (first, split, _labels(subject, split)[measured[first, split].rows])
-            for split in splits
+            (first, split, _labels(subject, split)[measured[first, split].rows]) for split in splits
         ]
         yield f"classes of '{next(iter(subject.label_sets))}'", _Places(measured, parts)
     apart = [split for split in splits if ("b", split) in measured and not subject.partners(split)]
