@@ -108,10 +108,10 @@ class Data:
             )
 
     def check_classes(self, sets: Sequence[str] = ()) -> None:
-        """Raise a DataError that names each class of these label sets with too few pictures.
+        """Raise a DataError that names what in these label sets is unfit to be domains.
 
-        Without any it is the first label set. For systems to which classes are domains; classes
-        left out of training are passed over.
+        These are classes of too few pictures, but for those left out of training, and classes of a
+        table that hold the same pictures. Without any label set it is the first.
         """
         lines: list[str] = []
         for label_set in sets or list(self.label_sets)[:1]:
@@ -119,6 +119,7 @@ class Data:
             unseen = self.unseen if label_set == self.unseen_set else ()
             found = list(lone_classes(known, self.classes("train", label_set), unseen))
             lines += [lone_line(self.name, label_set, name, count) for name, count in found]
+            lines += self._source.equal_classes(label_set)
         if lines:
             raise DataError("\n  ".join(lines[:SHOWN]))
 

@@ -123,6 +123,12 @@ class Files(Source):
 
         return examine(self.table, self.domains, self.settings, fatal_only=True).lines()
 
+    def equal_classes(self, label_set: str) -> list[str]:
+        """Return a line for each pair of classes from a table that hold the same pictures."""
+        from dragoman.data.doctor.shared import equal_classes
+
+        return equal_classes(self.table, label_set)
+
     def _loaded(self, blobs: tuple[Blob, ...], key: str, within: Size, keep: bool) -> NDArray:
         """Decode and resize a picture, or take it from memory; what no longer fits is decoded anew.
 

@@ -95,6 +95,10 @@ class Source(ABC):
         """Return a line, with file and reason, for everything that cannot be used."""
         return []
 
+    def equal_classes(self, label_set: str) -> list[str]:
+        """Return a line for each pair of classes from a table that hold the same pictures."""
+        return []
+
     def digest(self) -> str:
         """Return a hash that changes if pictures are added, removed or come into another split."""
         counted = [s for s in self.splits if self.count(s, next(iter(self.domains)))]

@@ -49,6 +49,10 @@ class Wrapping(Source):
         """Return which of `shapes` each picture of a split goes to; None if all have one size."""
         return self._inner.buckets(split)
 
+    def equal_classes(self, label_set: str) -> list[str]:
+        """Return a line for each pair of classes from a table that hold the same pictures."""
+        return self._inner.equal_classes(label_set)
+
     def unfit(self) -> list[str]:
         """Return a line, with file and reason, for everything that cannot be used."""
         return self._inner.unfit()

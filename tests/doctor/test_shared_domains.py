@@ -232,3 +232,31 @@ def test_systems_that_need_labels_need_two_pictures_of_each(tmp_path):
     check_fits("needy", Needy, None, opened(folder, **options, unseen="elk, owl"))
     Needy.needs = ("image",)
     check_fits("needy", Needy, None, opened(folder, **options))
+
+
+def test_classes_of_a_table_with_equal_files(tmp_path):
+    folder = tmp_path / "set"
+    for split, count in (("train", 12), ("val", 2), ("test", 2)):
+        for number in range(count):
+            save(folder / split / f"{number:02}.png", noise(number % 6, 16, 16))
+
+    def refused(kinds: dict[int, str]) -> str:
+        rows = [f"train/{number:02}.png,{kind}" for number, kind in kinds.items()]
+        table = write_csv(tmp_path, "file,kind", *rows, "val/00.png,cat")
+        data = opened(folder, layout="single", labels=str(table))
+        data.check()  # labels may be mere labels
+        try:
+            data.check_classes()
+        except DataError as error:
+            return str(error)
+        return ""
+
+    apart = {number: "cat" if number < 6 else "owl" for number in range(11)}
+    assert refused(apart) == (
+        "the class 'owl' of 'kind' and the class 'cat' of 'kind' hold the same pictures: all 5 "
+        f"training pictures of the first in the second too, such as {folder}/train/06.png = "
+        f"{folder}/train/00.png; keep each picture in the one class to which it belongs"
+    )
+    cats = dict.fromkeys(range(6), "cat")
+    assert not refused(cats | {8: "owl", 9: "owl"} | {2: "dog", 5: "dog"}), "2 is no cat"
+    assert "'owl' of 'kind' and the class 'cat'" in refused(cats | {8: "owl", 9: "owl"})

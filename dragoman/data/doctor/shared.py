@@ -16,8 +16,10 @@ from dragoman.data.doctor.statistics import ByPlace
 from dragoman.data.doctor.subject import FileSubject, Subject, Trouble
 from dragoman.data.domain_labels import lone_classes, lone_line, unseen_classes
 from dragoman.data.file_table import Column, FileTable
-from dragoman.data.table import SPLITS
+from dragoman.data.table import SPLITS, Table
 
+FOLDERS = "put other pictures into one of them, or take one of the two folders out"
+CLASSES = "keep each picture in the one class to which it belongs"
 MOST_READ = 20_000  # files of one length; of more it would take minutes to tell which are equal
 
 
@@ -119,23 +121,46 @@ def _files(table: FileTable) -> _Files | None:
 def _equal(subject: FileSubject) -> Iterator[Trouble]:
     """Yield pairs of domains of which one has all training pictures of the smaller, to the byte."""
     files = _files(subject.table) if isinstance(subject.table, FileTable) else None
-    if files is None:
-        return
+    if files is not None:
+        yield from (("same_domain", line) for line in _equal_lines(files))
+
+
+def equal_classes(table: Table, label_set: str) -> list[str]:
+    """Return a line for each pair of classes of labels from a table that hold the same pictures.
+
+    Classes that are folders are told by `domain_troubles`.
+    """
+    if not isinstance(table, FileTable) or isinstance(table, ClassTable):
+        return []
+    if len(table.files["train"].get("image", ())) != 1:
+        return []
+    classes, place = table.label_sets[label_set], list(table.label_sets).index(label_set)
+    parts = []
+    for split in (split for split in SPLITS if split in table.splits):
+        labels = table.labels(split, np.arange(table.count(split, "image")))
+        if labels is not None and len(labels):
+            own = np.where(labels[:, place] < 0, len(classes), labels[:, place])
+            parts.append((split, table.files[split]["image"][0], own))
+    names = [f"the class '{name}' of '{label_set}'" for name in classes]
+    return list(_equal_lines(_Files(parts, [*names, "no class"]), len(classes)))
+
+
+def _equal_lines(files: _Files, most: int | None = None) -> Iterator[str]:
+    """What to say of such pairs; most: as many domains count, the last is none."""
     order = np.flatnonzero(files.train)
     order = order[np.argsort(files.domain[order], kind="stable")]
     counts = np.bincount(files.domain[order], minlength=len(files.names))
     told: set[frozenset[int]] = set()
-    for small, own in enumerate(np.split(order, np.cumsum(counts)[:-1])):
+    for small, own in enumerate(np.split(order, np.cumsum(counts)[:-1])[:most]):
         for large, twin in sorted(_holders(files, own).items() if len(own) else ()):
             pair = frozenset((small, large))
-            if counts[small] <= counts[large] and pair not in told:
+            if counts[small] <= counts[large] and pair not in told and large != most:
                 told.add(pair)
                 first, second = files.names[small], files.names[large]
                 yield (
-                    "same_domain",
                     f"{first} and {second} hold the same pictures: {_whole(len(own))} of the first "
                     f"in the second too, such as {files.path(int(own[0]))} = {files.path(twin)}; "
-                    "put other pictures into one of them, or take one of the two folders out",
+                    + (FOLDERS if most is None else CLASSES)
                 )
 
 
