@@ -115,6 +115,9 @@ class TestDiscoGAN:
         system, batch = make("discogan", rate_steps=3), picture_batch(0)
         rates = [system.share(batch, Progress(step, 10)).rate for step in range(5)]
         assert rates == [0.01] * 3 + [0.5] * 2
+        plain = make("discogan")
+        rates = [plain.share(batch, Progress(step, 10)).rate for step in range(3, 7)]
+        assert rates == [0.01] * 2 + [0.5] * 2, "half of the steps, as there are less than 10000"
 
     def test_d_steps_every_third_time_and_g_on_the_others(self):
         due = {name: [turn.due(n) for n in range(6)] for name, turn in turns(built_disco()).items()}

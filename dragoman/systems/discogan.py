@@ -43,7 +43,7 @@ class DiscoGANSettings:
         0.5, "share of the way there and back in the generators' loss; the rest is the above", 0, 1
     )
     rate_start: float = knob(0.01, "the same at the beginning", 0, 1)
-    rate_steps: int = knob(10000, "steps that the beginning takes", 0)
+    rate_steps: int = knob(10000, "steps that the beginning takes, at most half of all", 0)
     lr: float = knob(2e-4, "learning rate of Adam", 0)
     lr_discriminator: float | None = knob(None, "the discriminators', where it differs", 0)
     beta1: float = knob(0.5, "Adam's decay of the mean gradient", 0, 0.9999)
@@ -112,7 +112,8 @@ class DiscoGAN(TwoWay):
 
     def share(self, batch: Batch, progress: Progress) -> Fakes:
         settings = self.settings
-        early = progress.step < settings.rate_steps
+        # Without the half, a run of minutes would be at its beginning to the end.
+        early = progress.step < min(settings.rate_steps, progress.steps // 2)
         b = self.translated("b", batch["a"])
         a = self.translated("a", batch["b"])
         return Fakes(a, b, settings.rate_start if early else settings.rate)
