@@ -15,6 +15,7 @@ from dragoman.pipeline import Translator, load
 from dragoman.settings import own_values, parse
 from dragoman.translating.files import Stages, Work
 from dragoman.translating.flow import flow, lanes
+from dragoman.translating.known import check_foreign
 from dragoman.translating.options import Options
 from dragoman.translating.places import Plan, make_plan
 from dragoman.translating.progress import Meter
@@ -89,6 +90,7 @@ def check_known(translator: Translator, names: Iterable[str]) -> None:
     known = [*(field.name for field in fields(Options)), *controls]
     for name in names:
         if name not in controls:
+            check_foreign(translator.config["system"], translator.system.Controls, [name])
             raise SettingsError(f"unknown setting '{name}'{did_you_mean(name, known)}")
 
 
