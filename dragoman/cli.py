@@ -107,8 +107,9 @@ def translate(run: str, source: str, out: str, **options: Options) -> None:
     """Translate pictures: dragoman translate RUN IN OUT
 
     What is in OUT already, and no older than its input, is left: so the same command goes on
-    after a stop. What cannot be translated is listed at the end, and the exit code is then 1.
-    'dragoman translate RUN --help' also lists what can be chosen of that translator's pictures.
+    after a stop; another one, as with other styles, wants another folder or --again true. What
+    cannot be translated is listed at the end, and the exit code is then 1. 'dragoman translate RUN
+    --help' also lists what can be chosen of that translator's pictures.
 
     Args:
         run: a run, a saved translator or a Hub repository
@@ -123,9 +124,10 @@ def translate(run: str, source: str, out: str, **options: Options) -> None:
 def styles(run: str, source: str, out: str, **options: StyleOptions) -> None:
     """Paint pictures in several styles: dragoman styles RUN IN OUT.png
 
-    A row for each picture and domain, a column for each style; with --frames the way from style to
-    style, in a .png side by side, in a .gif or .apng one after another. 'dragoman styles RUN
-    --help' also lists what can be chosen of that translator's pictures.
+    A row for each picture and domain, a column for each style, drawn or of each picture of
+    --reference; with --frames the way from style to style, in a .png side by side, in a .gif or
+    .apng one after another. 'dragoman styles RUN --help' also lists what can be chosen of that
+    translator's pictures.
 
     Args:
         run: a run, a saved translator or a Hub repository
@@ -268,7 +270,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-CHOOSING = ("translate", "styles")  # commands that take the controls of a translator
+CHOOSING = {"translate": Options, "styles": StyleOptions}  # take a translator's controls besides
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -343,16 +345,17 @@ def _arguments(name: str, arguments: list[str]) -> dict[str, Any]:
     """Parse a command's arguments by its signature."""
     from dragoman.settings import signature_parser
 
-    further = _controls(arguments) if name in CHOOSING else {}
+    further = _controls(CHOOSING[name], arguments) if name in CHOOSING else {}
     parser = signature_parser(COMMANDS[name], f"dragoman {name}", further)
     parsed = parser.parse_args(arguments).as_dict()
     return {k: v for k, v in parsed.items() if k not in further or v != further[k].default}
 
 
-def _controls(arguments: list[str]) -> dict[str, Any]:
+def _controls(options: type, arguments: list[str]) -> dict[str, Any]:
     """The controls of the translator that is named first, as knobs; {} where there is none.
 
-    Raises FileError only if some flag may be a control of it.
+    options: what the command takes besides. Raises FileError only if some flag may be a control of
+    it, SettingsError if one is a control of other systems only.
     """
     from dragoman.controls import offered
     from dragoman.saved import kind_of
@@ -360,13 +363,21 @@ def _controls(arguments: list[str]) -> dict[str, Any]:
 
     if not arguments or arguments[0].startswith("-"):
         return {}
+    flags = {a[2:].partition("=")[0]: None for a in arguments if a.startswith("--")}
+    others = [flag for flag in flags if flag not in {*knobs([options]), "help"}]
     try:
-        kind = kind_of(arguments[0]).Controls
+        system = kind_of(arguments[0])
     except FileError:
-        flags = {a[2:].partition("=")[0] for a in arguments if a.startswith("--")}
-        if flags <= {*knobs([Options]), *knobs([StyleOptions]), "help"}:
+        if not others:
             return {}  # what else is wrong is said first
         raise
+    kind = system.Controls
+    if others:
+        from dragoman.systems import SYSTEMS
+        from dragoman.translating.known import check_foreign
+
+        name = next(name for name, own in SYSTEMS.items() if own == system.__name__)
+        check_foreign(name, kind, others)
     return {name: one for name, one in knobs([kind]).items() if name in offered(kind)}
 
 

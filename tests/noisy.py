@@ -10,6 +10,7 @@ from synthetic import FACTS, make
 
 from dragoman.pipeline import Translator
 from dragoman.system import Facts
+from dragoman.translating.record import NAME as RECORD
 
 COLOUR = {"name": "photo", "kind": "photo", "channels": 3}
 GREY = {"name": "relief", "kind": "drawing", "channels": 1}
@@ -68,5 +69,6 @@ def some_pictures(folder: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    """What lies below a folder, hidden files included."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """What lies below a folder, hidden files included, but for the record of what made it."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != RECORD]
+    return sorted(path.relative_to(folder).as_posix() for path in found)

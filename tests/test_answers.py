@@ -84,7 +84,7 @@ def test_folders_of_answers(tmp_path):
     for name in ("x", "y"):
         Image.fromarray(picture()).save(tmp_path / "in" / f"{name}.png")
     translate(translator(), tmp_path / "in", tmp_path / "out", answers=2)
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert names == ["x_1.png", "x_2.png", "y_1.png", "y_2.png"]
 
 
@@ -94,7 +94,7 @@ def test_a_picture_that_cannot_be_read_costs_no_answer_of_the_others(tmp_path):
     (tmp_path / "in" / "bad.png").write_bytes(b"nothing")
     with pytest.raises(DataError, match="wrote 1 of 2 pictures") as raised:
         translate(translator(), tmp_path / "in", tmp_path / "out", answers=2)
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert names == ["good_1.png", "good_2.png"]
     assert str(raised.value).count("these could not be translated") == 1
 

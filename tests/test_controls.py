@@ -100,7 +100,14 @@ def test_the_command_line_offers_the_controls_of_the_translator(tmp_path, capsys
         "dragoman: --to must be one of a, b, got 'c'\n",
     )
     code, said = call("translate", str(tmp_path / "one"), *files[1:], "--to", "a")
-    assert (code, said) == (2, "dragoman: unknown setting '--to'\n")
+    lacking = "dragoman: regression has no control 'to'; nothing can be chosen of it\n"
+    assert (code, said) == (2, lacking)
+    code, said = call("translate", *files, "--truncation", "0.5")
+    assert (code, said) == (2, "dragoman: cyclegan has no control 'truncation'; it has to\n")
+    code, said = call("styles", *files, "--reference=x.png")
+    assert (code, said) == (2, "dragoman: cyclegan has no control 'reference'; it has to\n")
+    code, said = call("translate", *files, "--count", "2")
+    assert (code, said) == (2, "dragoman: unknown setting '--count' (did you mean 'out'?)\n")
     code, said = call("translate", str(tmp_path / "none"), *files[1:], "--to", "a")
     assert "there is no translator" in said
 
@@ -114,6 +121,8 @@ def test_translating_from_python_takes_controls_beside_options(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), made)
     with pytest.raises(SettingsError, match=r"unknown setting 'tp'.*'to'"):
         translate(both, tmp_path / "in.png", tmp_path / "b.png", tp="a")
+    with pytest.raises(SettingsError, match=r"cyclegan has no control 'domain'.*it has to"):
+        translate(both, tmp_path / "in.png", tmp_path / "b.png", domain="x")
 
 
 def test_references_come_to_the_size_of_training(tmp_path):

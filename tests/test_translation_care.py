@@ -90,7 +90,7 @@ def test_what_is_there_is_skipped_unless_its_input_is_newer(translator, pictures
     (out / "grey.BMP").unlink()
     (out / ".one.png.1234").write_bytes(b"torn")
     made = {name: (out / name).stat().st_mtime_ns for name in names(out)}
-    told = translate(translator, pictures, out, seed=1)
+    told = translate(translator, pictures, out)
     assert told == (
         f"wrote 1 of 4 pictures to {out}; 3 were there already (--again true translates them anew)"
     )

@@ -13,11 +13,14 @@ from dragoman.errors import DataError, DragomanError, SettingsError, did_you_mea
 from dragoman.interruption import listening
 from dragoman.pipeline import Translator, load
 from dragoman.settings import own_values, parse
+from dragoman.translating.cutting import cutting
 from dragoman.translating.files import Stages, Work
 from dragoman.translating.flow import flow, lanes
+from dragoman.translating.known import check_foreign
 from dragoman.translating.options import Options
 from dragoman.translating.places import Plan, make_plan
 from dragoman.translating.progress import Meter
+from dragoman.translating.record import check_single, keep_record, record_of, stale_before
 from dragoman.translating.sources import Pictures, find
 
 MOST_LINES = 1000  # of failed pictures that are listed; the rest is counted
@@ -50,26 +53,23 @@ def translate(
     others are controls, as of `Translator.choosing`.
 
     Files are written whole or not at all. What is there already is left, unless it is older than
-    its input, or a single file was named. A picture that cannot be translated does not stop the
+    its input, or a single file was named; a folder of pictures that were made otherwise is refused
+    (see `record`). A picture that cannot be translated does not stop the
     rest: PicturesFailed lists them at the end. Raises DataError, SettingsError or FileError before
     any work for what cannot be; Stopped after Ctrl-C or SIGTERM.
     """
     own = own_values(Options, options)
     controls = {name: value for name, value in options.items() if name not in own}
     chosen = Options(**parse([Options], own))
-    _ = chosen.part  # refused before anything is looked for
+    _ = chosen.part  # refused before anything is looked for, as are tiles that are none
+    cutting(chosen.tile, chosen.context, chosen.overlap, chosen.norms)
     pictures = find(str(source), Path(out))
     translator = run if isinstance(run, Translator) else load(run, chosen.device)
     if controls:
         check_known(translator, controls)
         translator = translator.choosing(**controls)
     translator.system.check_chosen()
-    jobs = [
-        _Job(
-            one, pictures, make_plan(pictures, str(out), chosen, one.target, tag), chosen, str(out)
-        )
-        for one, tag in _answering(translator, chosen.answers)
-    ]
+    jobs = _jobs(translator, pictures, chosen, str(out))
     told, failed = [], []
     for job in jobs:
         with listening(job):
@@ -89,7 +89,27 @@ def check_known(translator: Translator, names: Iterable[str]) -> None:
     known = [*(field.name for field in fields(Options)), *controls]
     for name in names:
         if name not in controls:
+            check_foreign(translator.config["system"], translator.system.Controls, [name])
             raise SettingsError(f"unknown setting '{name}'{did_you_mean(name, known)}")
+
+
+def _jobs(translator: Translator, pictures: Pictures, options: Options, out: str) -> list[_Job]:
+    """A job for each wanted answer; what makes them is written down beside them."""
+    answering = _answering(translator, options.answers)
+    record = None if pictures.named else record_of(translator, options)
+    since = stale_before(Path(out), record, options.again) if record else 0
+    jobs = []
+    for one, tag in answering:
+        plan = make_plan(pictures, out, options, one.target, tag, since)
+        jobs.append(_Job(one, pictures, plan, options, out))
+    places = [place for job in jobs for place in job.plan.places]
+    if record is None:
+        check_single(places, translator, options)
+        return jobs
+    stale_before(Path(out), record, options.again)  # another process may have begun meanwhile
+    if any(job.plan.todo for job in jobs):
+        keep_record(Path(out), record, options.again, places)
+    return jobs
 
 
 def _answering(translator: Translator, count: int) -> list[tuple[Translator, str]]:

@@ -100,7 +100,13 @@ class Options:
 class StyleOptions:
     """What is painted of the styles of a translator."""
 
-    count: int = knob(5, "styles: columns of the grid, or stations of the way", 1, 64)
+    count: int | None = knob(
+        None,
+        "styles: columns of the grid, or stations of the way; without it 5, or as many as pictures "
+        "of --reference, each of which is a style",
+        1,
+        64,
+    )
     frames: int = knob(
         0, "pictures from each style to the next; 0: a grid of the styles themselves", 0, 120
     )

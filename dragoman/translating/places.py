@@ -29,13 +29,18 @@ class Plan:
 
 
 def make_plan(
-    pictures: Pictures, out: str, options: Options, domain: Domain, tag: str = ""
+    pictures: Pictures,
+    out: str,
+    options: Options,
+    domain: Domain,
+    tag: str = "",
+    since: int = 0,
 ) -> Plan:
     """Settle everything that can be settled before a picture is read.
 
     domain: of what is written. tag: follows every name. A picture is there already if its file
-    exists and no input of it is newer. Raises DataError if two pictures would become one file, or
-    an input be overwritten.
+    exists, no input of it is newer, and it was made at or after `since`, in ns. Raises DataError if
+    two pictures would become one file, or an input be overwritten.
     """
     number, count = options.part
     places = [_tagged(place, tag) for place in _places(pictures, out, options, domain)]
@@ -45,7 +50,7 @@ def make_plan(
     _refuse_inputs(pictures, places, there)
     if options.again or pictures.named:
         return Plan(places, list(mine), 0)
-    todo = [i for i in mine if i not in there or not _complete(there[i], pictures.files(i))]
+    todo = [i for i in mine if i not in there or not _complete(there[i], pictures.files(i), since)]
     return Plan(places, todo, len(mine) - len(todo))
 
 
@@ -164,8 +169,8 @@ def _stat(path: str | Path) -> os.stat_result | None:
         return None
 
 
-def _complete(found: os.stat_result, files: tuple[Path, ...]) -> bool:
-    """True if an output is a file that is no older than its inputs."""
+def _complete(found: os.stat_result, files: tuple[Path, ...], since: int) -> bool:
+    """True if an output is a file that is no older than its inputs, nor than `since`."""
     stats = [_stat(file) for file in files]
-    newest = max((one.st_mtime_ns for one in stats if one is not None), default=0)
+    newest = max([since, *(one.st_mtime_ns for one in stats if one is not None)])
     return stat.S_ISREG(found.st_mode) and found.st_mtime_ns >= newest
