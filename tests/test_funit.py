@@ -77,6 +77,18 @@ def test_the_generator_s_terms_are_those_of_the_paper():
     assert set(terms) == {"adversarial", "matching", "matching_own", "reconstruction"}
 
 
+def test_both_encoders_learn_from_both_pictures():
+    system, batch = small(), picture_batch(0)
+    terms = system.generator_loss(batch, system.share(batch, START))
+    learning = [
+        next(encoder.parameters())
+        for encoder in (system.generator.content, system.generator.class_encoder)
+    ]
+    for name in ("matching", "matching_own"):  # of the translation, of the picture made anew
+        slopes = torch.autograd.grad(terms[name], learning, retain_graph=True)
+        assert all(slope.any() for slope in slopes)
+
+
 def test_the_discriminator_s_reals_are_the_examples():
     system, batch = small(lambda_slope=2.0), picture_batch(0)
     made = system.share(batch, START)

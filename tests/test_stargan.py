@@ -63,6 +63,14 @@ def test_the_generator_s_terms_are_those_of_the_paper():
     assert set(terms) == {"adversarial", "classes", "cycle"}
 
 
+def test_the_way_back_teaches_the_way_there():
+    system, batch = make("stargan"), picture_batch(0)
+    made = system.share(batch, START)
+    terms = system.generator_loss(batch, made)
+    (slope,) = torch.autograd.grad(terms["cycle"], made.fake)
+    assert slope.any()
+
+
 def test_where_its_own_domain_is_asked_for_a_picture_stays():
     """The conditional identity loss of Siddiquee et al. 2019."""
     system, batch = make("stargan", lambda_identity=4.0), picture_batch(0)
@@ -142,11 +150,12 @@ def test_a_picture_without_any_label_is_no_error(targets):
 
 
 def test_uniform_targets_are_any_classes():
-    system = make("stargan", targets="uniform")
-    _, wanted = system.drawn(torch.zeros(300, 1, dtype=torch.long))
-    counts = wanted[:, 0].bincount(minlength=3)
-    assert counts.sum() == 300
-    assert counts.min() > 70
+    system = make("stargan", **BOTH, joint=True, targets="uniform")
+    _, wanted = system.drawn(torch.zeros(300, 2, dtype=torch.long))
+    for place, classes in enumerate((3, 2)):
+        counts = wanted[:, place].bincount(minlength=classes)
+        assert len(counts) == classes
+        assert counts.min() > 70
 
 
 def test_class_terms_run_over_the_known_part_only():
@@ -183,6 +192,11 @@ def test_joint_sets_are_given_all_at_once_and_without_a_mask():
         system.check_chosen()
         system.generate({"image": batch["image"]})
         assert seen[3].tolist() == [[0.0, 1, 0, 1]] * 3
+
+
+def test_joint_partners_are_any_pictures_whatever_they_know():
+    system, labels = make("stargan", **BOTH, joint=True), torch.tensor([[2, -1], [-1, 1]])
+    assert any(torch.equal(system.drawn(labels)[1], labels.flip(0)) for _ in range(20))
 
 
 def test_what_is_asked_for_reaches_the_generator():

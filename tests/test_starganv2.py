@@ -73,7 +73,26 @@ def test_the_terms_of_shown_styles_are_those_of_the_paper():
     system, batch = make("starganv2", **WEIGHTS), picture_batch(0)
     drawn, target = system.share(batch, START), batch["reference_label"]
     styles = [system.style_encoder(x, target) for x in batch["reference"].unbind(1)]
-    check_terms(system, batch, system.generator_reference_loss(batch, drawn), styles)
+    terms = system.generator_reference_loss(batch, drawn)
+    check_terms(system, batch, terms, styles)
+    (slope,) = torch.autograd.grad(terms["adversarial"], next(system.generator.parameters()))
+    assert slope.any()
+
+
+def test_styles_learn_but_not_from_the_second_picture():
+    system, batch = make("starganv2"), picture_batch(0)
+    drawn = system.share(batch, START)
+    terms = system.generator_latent_loss(batch, drawn)
+
+    def slope(name: str, of: Tensor) -> Tensor:
+        return torch.autograd.grad(terms[name], of, retain_graph=True)[0]
+
+    first, second = slope("diversity", drawn.styles).unbind(1)
+    assert first.any()
+    assert not second.any()
+    for name in ("style", "adversarial"):
+        assert slope(name, next(system.mapping_network.parameters())).any()
+    assert slope("cycle", next(system.style_encoder.parameters())).any()
 
 
 @pytest.mark.parametrize("way", ["latent", "reference"])
@@ -127,6 +146,14 @@ def test_a_step_has_four_turns_and_no_network_runs_twice_for_the_same():
         "discriminator_reference",
         "generator_latent",
         "generator_reference",
+    ]
+    (stage,) = system.stages(1)
+    generator, mapping, encoder, discriminator = (getattr(system, name) for name in NETWORKS)
+    assert [turn.networks for turn in stage.turns] == [
+        [discriminator],
+        [discriminator],
+        [generator, mapping, encoder],
+        [generator],
     ]
     # E: a style for D, two pictures; then both references at once and two pictures more.
     expected = {"generator": 7, "mapping_network": 1, "style_encoder": 6, "discriminator": 6}
