@@ -8,15 +8,17 @@ from torch import Tensor, nn
 
 from dragoman.convert import discogan
 from dragoman.engine import sum_of
-from dragoman.losses import distances, feature_matching
-from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.networks.discogan import DiscoDiscriminator, DiscoGenerator
-from dragoman.system import Terms
+from dragoman.system import Facts, Progress, Terms
+from dragoman.systems.discogan import DiscoGAN, DiscoGANSettings
 from golden_checks.fixture import Fixture
 from golden_checks.pix2pixhd import Outputs, check_modes, compare_gradients
 
-ADVERSARIAL, MATCHING = 0.1, 0.9  # the official shares of the generators' objective
-OTHER = {"A": "B", "B": "A"}
+DOMAINS = {"A": "a", "B": "b"}  # ours by the official one
+LEARNERS = (  # the objective, our name of its networks and the official one
+    ("gen_total", "to", "generator"),
+    ("dis_total", "discriminator", "discriminator"),
+)
 
 
 def check_generator(fixture: Fixture) -> None:
@@ -52,40 +54,49 @@ class Learnt:
     told: Terms
 
 
+def official(fixture: Fixture, dtype: torch.dtype) -> DiscoGAN:
+    """Our system with the official networks, in a precision."""
+    made, rate = {}, fixture.constructor["rate"]
+    for name, domain in DOMAINS.items():
+        made[f"to_{domain}"] = discogan.generator(fixture.under(f"weights/generator_{name}/"))
+        judge = discogan.discriminator(fixture.under(f"weights/discriminator_{name}/"))
+        made[f"discriminator_{domain}"] = judge
+    shapes = {DOMAINS[name]: fixture.tensors[f"input/{name}"].shape for name in DOMAINS}
+    height, width = shapes["a"][2:]
+    facts = Facts({domain: shape[1] for domain, shape in shapes.items()}, (height, width))
+    base = fixture.constructor["base"]
+    settings = DiscoGANSettings(width=base, discriminator_width=base, rate_start=rate)
+    system = DiscoGAN(settings, facts)
+    for name, network in made.items():
+        setattr(system, name, network)
+    return system.to(dtype).train(fixture.meta.get("mode", "train") == "train")
+
+
 def learn(fixture: Fixture, dtype: torch.dtype) -> Learnt:
     """Take the gradients of both objectives at the start, in a precision.
 
     Pictures, networks and terms are named by the domain that the pictures come to be of.
     """
-    weights = {n: fixture.under(f"weights/generator_{n}/") for n in OTHER}
-    made = {name: discogan.generator(state) for name, state in weights.items()}
-    weights = {n: fixture.under(f"weights/discriminator_{n}/") for n in OTHER}
-    judges = {name: discogan.discriminator(state) for name, state in weights.items()}
-    for network in (*made.values(), *judges.values()):
-        network.to(dtype).train(fixture.meta.get("mode", "train") == "train")
-    real = {name: fixture.tensors[f"input/{name}"].to(dtype) for name in OTHER}
-    fake = {name: made[name](real[other]) for name, other in OTHER.items()}
-    again = {name: made[name](fake[other]) for name, other in OTHER.items()}
-    told = {}
-    for name, judge in judges.items():
-        heard, faked = judge(real[name]), judge(fake[name])
-        terms = discriminator_terms("nonsaturating", heard[-1], faked[-1])
-        told[f"dis_{name}"] = (terms["real"] + terms["fake"]) / 2
-        told[f"gen_{name}"] = generator_term("nonsaturating", faked[-1])
-        told[f"fm_{name}"] = feature_matching.batch_means(heard[1:-1], faked[1:-1])
-        told[f"recon_{name}"] = distances.l2(again[name], real[name])
-    rate = fixture.constructor["rate"]
-    shares = {"gen": (1 - rate) * ADVERSARIAL, "fm": (1 - rate) * MATCHING, "recon": rate}
-    terms = {f"{k}_{n}": share * told[f"{k}_{n}"] for k, share in shares.items() for n in OTHER}
-    told["gen_total"] = sum_of(terms)
-    told["dis_total"] = told["dis_A"] + told["dis_B"]
-    learners = {"gen_total": made, "dis_total": judges}
-    for name, networks in learners.items():
+    system, settings = official(fixture, dtype), DiscoGANSettings()
+    batch = {ours: 2 * fixture.tensors[f"input/{n}"].to(dtype) - 1 for n, ours in DOMAINS.items()}
+    shared = system.share(batch, Progress(0, 2))
+    made, judged = system.generator_loss(batch, shared), system.discriminator_loss(batch, shared)
+    told = {"gen_total": sum_of(made), "dis_total": sum_of(judged)}
+    rest = 1 - shared.rate
+    for name, ours in DOMAINS.items():
+        told[f"dis_{name}"] = judged[f"real_{ours}"] + judged[f"fake_{ours}"]
+        told[f"gen_{name}"] = made[f"adversarial_{ours}"] / (rest * settings.lambda_adversarial)
+        told[f"fm_{name}"] = made[f"matching_{ours}"] / (rest * settings.lambda_matching)
+        told[f"recon_{name}"] = made[f"cycle_{ours}"] / shared.rate
+    named = {}
+    for total, ours, theirs in LEARNERS:
+        networks = {f"{theirs}_{n}": getattr(system, f"{ours}_{d}") for n, d in DOMAINS.items()}
         inputs = [p for network in networks.values() for p in network.parameters()]
-        told[name].backward(inputs=inputs, retain_graph=True)
-    pictures = {"AB": fake["B"], "BA": fake["A"], "ABA": again["A"], "BAB": again["B"]}
-    named = {f"generator_{n}": made[n] for n in OTHER}
-    return Learnt(named | {f"discriminator_{n}": judges[n] for n in OTHER}, pictures, told)
+        told[total].backward(inputs=inputs, retain_graph=True)
+        named |= networks
+    back = {"ABA": system.translated("a", shared.b), "BAB": system.translated("b", shared.a)}
+    pictures = {"AB": shared.b, "BA": shared.a, **back}
+    return Learnt(named, {name: (one + 1) / 2 for name, one in pictures.items()}, told)
 
 
 def check_losses(fixture: Fixture) -> None:
