@@ -28,7 +28,9 @@ BESIDE = {
     "elev_munit": ["elev_cyclegan_noise"],
     "elev_spade": ["elev_pix2pix"],
     "openmoji_best_of_6": ["openmoji_best_of_1"],
+    "openmoji_cyclegan": ["openmoji_matching"],
     "openmoji_munit": ["openmoji_cyclegan_noise"],
+    "openmoji_stargan_gender": ["openmoji_stargan"],
     "relief_esrgan": ["relief_srgan"],
 }
 BASELINES = ("mean", "bicubic", "linear", "nearest", "input")
@@ -41,6 +43,7 @@ MEASURES = {  # by what a recipe's scores hold, the first that fits
     "diversity": ("l1", "nearest_l1", "nearest_lpips", "diversity", *COVER[1:]),
     "pixel_accuracy": COVER,
     "l1": ("psnr", "l1", "lpips"),
+    "kid_alex": ("kid_alex",),
 }
 NAMES = {
     "psnr": "PSNR",
