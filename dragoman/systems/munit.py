@@ -43,7 +43,10 @@ class MUNITControls(Towards):
     """What may be chosen of each picture."""
 
     reference: Tensor | None = knob(
-        None, "pictures of the domain to be made, of whose styles the mean is taken", pictures=True
+        None,
+        "pictures of the domain to be made, of whose styles the mean is taken (in 'dragoman styles' "
+        "each is a style)",
+        pictures=True,
     )
     truncation: float = knob(
         1.0, "how far styles are from the mean one: 1 as drawn or shown, 0 all the mean", 0, 1

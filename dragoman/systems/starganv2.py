@@ -82,12 +82,12 @@ class StarGANv2Controls(IntoDomain):
 
     reference: Any = knob(
         None,
-        "pictures of the domain whose style is wanted, the mean of several; without them styles "
-        "are drawn",
+        "pictures of the domain whose style is wanted, the mean of several (in 'dragoman styles' "
+        "each is a style); without them styles are drawn",
         pictures=True,
     )
     truncation: float = knob(
-        1.0, "of styles that are drawn: 1 as they are, 0 the usual one of the domain", 0, 1
+        1.0, "of styles, drawn or shown: 1 as they are, 0 the usual one of the domain", 0, 1
     )
 
 
