@@ -44,8 +44,8 @@ class MUNITControls(Towards):
 
     reference: Tensor | None = knob(
         None,
-        "pictures of the domain to be made, of whose styles the mean is taken (in 'dragoman styles' "
-        "each is a style)",
+        "pictures of the domain to be made, of whose styles the mean is taken (in 'dragoman "
+        "styles' each is a style)",
         pictures=True,
     )
     truncation: float = knob(
