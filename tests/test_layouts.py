@@ -244,6 +244,19 @@ def test_single_pictures_flat_and_nested(tmp_path):
     assert table.problems == []
 
 
+def test_single_pictures_beside_their_layers(tmp_path):
+    fill(tmp_path / "image" / "deep", ["x", "y", "z"])
+    fill(tmp_path / "mask" / "deep", ["x", "y", "z"], first=50)
+    assert _recognised(tmp_path) == "single"
+    table = opened(tmp_path)
+    assert table.keys == ("image", "mask")
+    assert all_names(table) == ["deep/x", "deep/y", "deep/z"]
+    assert value(table, "train", "mask", 0) == value(table, "train", "image", 0) + 50
+    fill(tmp_path, ["u", "v", "w"])
+    with pytest.raises(SettingsError, match="too few names occur in both"):
+        opened(tmp_path)  # here image is a folder of pictures among others
+
+
 def test_single_pictures_with_splits_and_layers(tmp_path):
     for split, count in (("train", 4), ("val", 1), ("test", 2)):
         fill(tmp_path / split, TWELVE[:count])

@@ -22,6 +22,7 @@ STYLES: tuple[dict[str, str], ...] = (
 )
 _LABELS = STYLES[3]
 _BARE = {"a": "A", "b": "B"} | {key: key for key in PIXEL_KEYS}  # of train only
+BESIDE = "image"  # the folder of pictures beside those of their pixel layers
 ByKey = dict[str, tuple[Path, ...]]
 
 
@@ -181,14 +182,18 @@ def plan_parts(stacks: list[tuple[Path, ...]], keys: tuple[str, ...]) -> Plan:
 def plan_pictures(folder: Path, keys: tuple[str, ...], layers: bool = True) -> Plan:
     """Find one folder of pictures, or train, val and test in it, held for all `keys` alike.
 
+    Beside a folder of a pixel layer the pictures may lie in a folder of their own, `image`.
     layers: whether folders such as train_mask, or mask if there are no splits, are pixel layers.
     """
     splits, problems = _splits_in([folder])
-    places = look(folder).places
+    entries = look(folder)
+    places = entries.places
     if not splits:
         found = [key for key in PIXEL_KEYS if layers and key in places]
-        own: ByKey = dict.fromkeys(keys, (folder,)) | {key: (folder / key,) for key in found}
-        return Plan({"train": own}, without=tuple(found))
+        joined: ByKey = {key: (folder / key,) for key in found}
+        if found and BESIDE in places and not entries.pictures:
+            return Plan({"train": dict.fromkeys(keys, (folder / BESIDE,)) | joined})
+        return Plan({"train": dict.fromkeys(keys, (folder,)) | joined}, without=tuple(found))
     folders: dict[str, ByKey] = {}
     for split in splits:
         found = [key for key in PIXEL_KEYS if layers and f"{split}_{key}" in places]
