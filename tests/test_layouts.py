@@ -9,7 +9,7 @@ from laid_out import SPLITS, TWELVE, all_names, counts, fill, names_of, opened, 
 
 from dragoman.data import DataSettings
 from dragoman.data.recognition import recognise
-from dragoman.errors import DataError
+from dragoman.errors import DataError, SettingsError
 
 # SHA-1 of "11" begins at 0.093 of its range, of "08" at 0.12 and of "05" at 0.16
 HELD_OUT = {"test": ["11"], "val": ["05", "08"]}
