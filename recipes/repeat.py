@@ -158,9 +158,15 @@ def main() -> None:
     threads = max(1, (os.cpu_count() or 1) // count) if count > 1 else None
     writing = Lock()
 
+    failed: list[str] = []
+
     def take(job: tuple[int, Path]) -> None:
         seed, recipe = job
-        train(recipe, seed, folder, threads)
+        try:
+            train(recipe, seed, folder, threads)
+        except subprocess.CalledProcessError:  # it has said why; the others are no worse for it
+            failed.append(f"{recipe} --seeds {seed}")
+            return
         with writing:
             write(recipe, seeds, folder)
 
@@ -169,6 +175,8 @@ def main() -> None:
     jobs = [(s, r) for s in seeds for r in arguments.recipes if missing(r, s, folder)]
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(take, jobs))
+    if failed:
+        raise SystemExit(f"not trained to the end: {', '.join(failed)}; the same command goes on")
 
 
 if __name__ == "__main__":
