@@ -1,6 +1,7 @@
 """The folder of golden fixtures to check, and their summary by family."""
 
 from collections import Counter, defaultdict
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,37 @@ def funit_run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("funit")
     return dragoman.train("funit", folder=folder / "run", data=lay_out(folder / "data"), **KNOBS)
+
+
+@pytest.fixture(scope="module")
+def translator():
+    """A small translator with noise, for tests of translating files."""
+    from noisy import noisy
+
+    return noisy()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of four pictures of several formats and depths of folders."""
+    from noisy import some_pictures
+
+    return some_pictures(tmp_path / "in")
+
+
+@pytest.fixture(scope="session")
+def script():
+    """Loads a script of recipes/ by its name."""
+
+    def load(name):
+        spec = spec_from_file_location(name, Path(__file__).parents[1] / "recipes" / f"{name}.py")
+        assert spec
+        assert spec.loader
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

@@ -1,23 +1,14 @@
 """The recipe that counts which of the right answers were given."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[1] / "recipes/modes.py"
-
 
 @pytest.fixture(scope="module")
-def modes():
-    spec = importlib.util.spec_from_file_location("modes", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def modes(script):
+    return script("modes")
 
 
 def test_an_answer_is_of_the_nearest_tone_where_tones_differ(modes):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noisy import COLOUR, HEIGHT, MAP, SIX, names, noisy, photograph, some_pictures
+from noisy import COLOUR, HEIGHT, MAP, SIX, names, noisy, photograph
 from PIL import Image
 
 from dragoman.data.raster import read_raster
@@ -13,16 +13,6 @@ from dragoman.data.writing import write_raster
 from dragoman.errors import DataError
 from dragoman.translating import translate
 from dragoman.translating.sources import find
-
-
-@pytest.fixture(scope="module")
-def translator():
-    return noisy()
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return some_pictures(tmp_path / "in")
 
 
 def asked(text: object, out: Path | None = None) -> list[str]:

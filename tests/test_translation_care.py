@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from noisy import names, noisy, photograph, some_pictures
+from noisy import names, noisy, photograph
 
 from dragoman import cli
 from dragoman.data.raster import read_raster
@@ -14,17 +14,6 @@ from dragoman.errors import DataError, SettingsError
 from dragoman.settings import signature_parser
 from dragoman.translating import translate
 from dragoman.translating.options import Options
-
-
-@pytest.fixture(scope="module")
-def translator():
-    return noisy()
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return some_pictures(tmp_path / "in")
-
 
 # What is never touched
 

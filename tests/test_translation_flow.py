@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from noisy import COLOUR, GREY, names, noisy, photograph, some_pictures
+from noisy import COLOUR, GREY, names, noisy, photograph
 from PIL import Image
 
 from dragoman.data.raster import read_raster
@@ -16,16 +16,6 @@ from dragoman.data.writing import write_raster
 from dragoman.errors import DataError, SettingsError
 from dragoman.translating import streams, translate
 from dragoman.translating.flow import Lanes, ahead, flow, grouped, lanes
-
-
-@pytest.fixture(scope="module")
-def translator():
-    return noisy()
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return some_pictures(tmp_path / "in")
 
 
 def same(one: object, other: object) -> bool:

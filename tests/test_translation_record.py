@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noisy import names, noisy, photograph, some_pictures
+from noisy import names, noisy, photograph
 from PIL import Image
 from synthetic import translator as small
 
@@ -21,16 +21,6 @@ from dragoman.translating.files import Stages
 from dragoman.translating.job import Stopped
 from dragoman.translating.options import Options
 from dragoman.translating.record import NAME, read_record, record_of
-
-
-@pytest.fixture(scope="module")
-def translator():
-    return noisy()
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return some_pictures(tmp_path / "in")
 
 
 @pytest.fixture

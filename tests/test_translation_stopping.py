@@ -9,7 +9,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from noisy import names, noisy, photograph, some_pictures
+from noisy import names, noisy, photograph
 from rich.console import Console
 
 from dragoman.data.raster import read_raster
@@ -19,17 +19,6 @@ from dragoman.translating.files import Stages
 from dragoman.translating.inputs import Wide
 from dragoman.translating.job import Stopped
 from dragoman.translating.progress import Meter
-
-
-@pytest.fixture(scope="module")
-def translator():
-    return noisy()
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return some_pictures(tmp_path / "in")
-
 
 # Stopping
 

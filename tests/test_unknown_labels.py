@@ -1,7 +1,5 @@
 """The recipe that tells apart pictures of which a second label set is known or not."""
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,17 +8,10 @@ import torch
 
 from dragoman.domain_judging import Way
 
-SCRIPT = Path(__file__).parents[1] / "recipes/unknown_labels.py"
-
 
 @pytest.fixture(scope="module")
-def recipe():
-    spec = importlib.util.spec_from_file_location("unknown_labels", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recipe(script):
+    return script("unknown_labels")
 
 
 def test_each_picture_is_compared_with_its_own_truth(recipe):
