@@ -51,6 +51,11 @@ def means(row: dict[str, Any]) -> Row:
     return {name: value["mean"] for name, value in row.items() if "mean" in (value or {})}
 
 
+def rounded(rows: dict[str, Row]) -> dict[str, Row]:
+    """Rows to four places."""
+    return {name: {n: round(value, 4) for n, value in row.items()} for name, row in rows.items()}
+
+
 def way(scores: dict[str, Any], count: int) -> Row:
     """The means of one of several directions; of many only the FEW, and the copied input's L1."""
     row = means({name: scores[name] for name in scores["better"] if name in scores})
@@ -67,7 +72,9 @@ def record(run: Run, again: bool) -> dict[str, Any]:
     facts = read_json(run.folder / "run.json")
     rows = {name: means(row) for name, row in scores["baselines"].items()}
     stages = {name: row for name, row in rows.items() if name.startswith("after ")}
+    bare = {name: row for name, row in rows.items() if name not in stages}
     ways = scores.get("directions", {})
+    few = ways if len(ways) <= MANY else {}
     return {
         "steps": facts["steps"],
         "training_seconds": facts["training_seconds"],
@@ -77,10 +84,10 @@ def record(run: Run, again: bool) -> dict[str, Any]:
         "directions": {name: way(one, len(ways)) for name, one in ways.items()},
         "common": {
             **{name: scores[name] for name in ("data", "split", "count")},
-            "baselines": {
-                name: {measure: round(value, 4) for measure, value in row.items()}
-                for name, row in rows.items()
-                if name not in stages
+            "baselines": rounded(bare),
+            "directions": {
+                name: rounded({n: means(row) for n, row in one["baselines"].items()})
+                for name, one in few.items()
             },
         },
     }

@@ -26,6 +26,14 @@ def cell(found: dict[str, Any], name: str, seeds: int) -> str:
     return f"{value['mean']:.{digits}f}{spread}"
 
 
+def told(found: dict[str, Any], way: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scores of a way and of what needs no training; the first way is that of the data."""
+    common = found["common"]
+    if way is None or found["settings"]["data"].endswith(":" + way.replace(" to ", ",")):
+        return found["scores"], common["baselines"]
+    return found["directions"][way], common.get("directions", {}).get(way, {})
+
+
 def rows(recipes: list[Path], measures: list[str], way: str | None) -> list[list[str]]:
     """The cells of all rows, the head first."""
     table = [["recipe", "seeds", *(NAMES[name] for name in measures)]]
@@ -33,9 +41,9 @@ def rows(recipes: list[Path], measures: list[str], way: str | None) -> list[list
     for recipe in recipes:
         found = read_json(recipe.with_suffix(".json"))
         count = len(found["seeds"])
-        scores = found["scores"] if way is None else found["directions"][way]
+        scores, beside = told(found, way)
         table.append([recipe.stem, str(count), *(cell(scores, name, count) for name in measures)])
-        bare |= found["common"]["baselines"] if way is None else {}
+        bare |= beside
     for name in (name for name in ("constant", *BASELINES) if name in bare):
         table.append([name, "", *(cell(bare[name], measure, 1) for measure in measures)])
     return table
