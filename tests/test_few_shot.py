@@ -1,10 +1,7 @@
 """The recipe that asks a classifier whether K examples were enough."""
 
 import json
-import runpy
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +10,12 @@ from coloured import COLOURS
 
 from dragoman.errors import SettingsError
 
-PATH = Path(__file__).parents[1] / "recipes" / "few_shot.py"
 NAMES = list(COLOURS)
 
 
 @pytest.fixture(scope="module")
-def recipe():
-    return SimpleNamespace(**runpy.run_path(str(PATH)))
+def recipe(script):
+    return script("few_shot")
 
 
 def split(recipe: Any, count: int, seed: int) -> Any:
