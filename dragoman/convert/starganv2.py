@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dragoman.convert.renaming import State, how_many, load, weight
 from dragoman.errors import FileError
+from dragoman.networks.blocks import Resize
 from dragoman.networks.spatial_norm import ModulatedNorm
 from dragoman.networks.starganv2 import (
     BOTTLENECK,
@@ -191,7 +192,8 @@ def styled_block(state: State, double: bool, alone: bool = False) -> StyledResid
     """
     state, conv = parted(state), _weight(state, "conv1")
     style = _weight(state, "norm1.scale", 2).shape[1]
-    network = StyledResidual(conv.shape[1], conv.shape[0], style, double, alone)
+    doubled: Resize | None = "nearest" if double else None
+    network = StyledResidual(conv.shape[1], conv.shape[0], style, doubled, alone)
     if alone:
         state = {key: value for key, value in state.items() if not key.startswith("conv1x1.")}
     return load(network, state, styled_block_layers())

@@ -10,6 +10,7 @@ from dragoman.errors import choose
 
 Norm = Literal["batch", "instance", "group", "none"]
 Upsample = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
+Resize = Literal["nearest", "bilinear"]
 Border = Literal["zeros", "replicate"]
 Start = Literal["normal", "xavier", "kaiming", "orthogonal"]
 

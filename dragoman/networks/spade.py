@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from dragoman.errors import choose
 from dragoman.networks import blocks
-from dragoman.networks.blocks import Norm
+from dragoman.networks.blocks import Norm, Resize
 from dragoman.networks.spatial_norm import HIDDEN, Base, ModulatedNorm
 from dragoman.networks.spectral import SpectralConv2d
 
@@ -19,7 +19,6 @@ HALVINGS = 4  # of the channels, at most, as in the reference code
 DEEPEST = 7  # doublings: the reference code's "normal", "more" and "most" are 5, 6 and 7
 SMALLEST = 4  # px of the map from which the encoder reads mean and variance
 
-Resize = Literal["nearest", "bilinear"]
 Modulation = Literal["map", "vector"]
 
 

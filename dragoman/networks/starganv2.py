@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dragoman.errors import DataError, SettingsError
-from dragoman.networks.blocks import NearestConvolution
+from dragoman.networks.blocks import Resize, up_convolution
 from dragoman.networks.scaled_norm import ScaledInstanceNorm
 from dragoman.networks.spatial_norm import ModulatedNorm
 
@@ -74,19 +74,24 @@ class Residual(nn.Module):
 class StyledResidual(nn.Module):
     """A residual block whose norms are AdaIN of a style vector; it may double the sides.
 
-    alone: without a shortcut, as in generators with a high pass, whose details come across
-    otherwise.
+    upsample: None, or how the sides are doubled. alone: without a shortcut, as in generators with a
+    high pass, whose details come across otherwise.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, style: int, double: bool = False, alone: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        style: int,
+        upsample: Resize | None = None,
+        alone: bool = False,
     ) -> None:
         super().__init__()
-        self.doubles = double
+        self.upsample = upsample
         self.norm1 = ModulatedNorm(inputs, style, "vector", "instance")
         self.norm2 = ModulatedNorm(outputs, style, "vector", "instance")
-        if double:
-            self.conv1: nn.Module = NearestConvolution(inputs, outputs)
+        if upsample:
+            self.conv1 = up_convolution(upsample, inputs, outputs)
         else:
             self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
@@ -99,8 +104,8 @@ class StyledResidual(nn.Module):
         if self.shortcut is None:
             return hidden
         x = self.shortcut(x)
-        if self.doubles:
-            x = functional.interpolate(x, scale_factor=2)
+        if self.upsample:
+            x = functional.interpolate(x, scale_factor=2, mode=self.upsample)
         return (x + hidden) * HALF
 
 
@@ -136,6 +141,7 @@ class StyleGenerator(nn.Module):
     a face's eyes, are divided by before they are added to what is decoded; the decoding blocks
     have no shortcuts then (appendix A: the skip connections for CelebA-HQ). norm: whether there
     are the plain norms; without them how light a picture is can pass through the shortcuts.
+    upsample: how the sides are doubled.
     """
 
     def __init__(
@@ -147,6 +153,7 @@ class StyleGenerator(nn.Module):
         high_pass: float = 0.0,
         max_width: int = 512,
         norm: bool = True,
+        upsample: Resize = "nearest",
     ) -> None:
         super().__init__()
         self.stride = 2**halved
@@ -160,7 +167,7 @@ class StyleGenerator(nn.Module):
             StyledResidual(widest, widest, style, alone=alone) for _ in range(BOTTLENECK)
         )
         self.decode.extend(
-            StyledResidual(more, c, style, double=True, alone=alone) for c, more in reversed(pairs)
+            StyledResidual(more, c, style, upsample, alone) for c, more in reversed(pairs)
         )
         self.high_pass = HighPass(high_pass) if alone else None
         self.norm = ScaledInstanceNorm(width) if norm else nn.Identity()

@@ -11,10 +11,10 @@ from dragoman.errors import SettingsError
 from dragoman.losses.adversarial import Adversarial, discriminator_terms, generator_term
 from dragoman.losses.distances import feature_distance, full, kl_normal
 from dragoman.losses.perceptual import RISING_LAYERS, Perceptual, PerceptualSettings
-from dragoman.networks.blocks import Border, Norm, Start, initialise, set_border
+from dragoman.networks.blocks import Border, Norm, Resize, Start, initialise, set_border
 from dragoman.networks.boundaries import Instances, with_boundaries
 from dragoman.networks.multiscale import MultiscaleDiscriminator, check_scales
-from dragoman.networks.spade import DEEPEST, ImageEncoder, Resize, SPADEGenerator
+from dragoman.networks.spade import DEEPEST, ImageEncoder, SPADEGenerator
 from dragoman.networks.spatial_norm import HIDDEN, Base
 from dragoman.networks.spectral import settle
 from dragoman.settings import knob

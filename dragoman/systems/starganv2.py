@@ -14,7 +14,7 @@ from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.losses.distances import l1
 from dragoman.losses.penalties import r1_and_outputs
 from dragoman.many_domain import DomainSettings, IntoDomain, OneSet
-from dragoman.networks.blocks import initialise
+from dragoman.networks.blocks import Resize, initialise
 from dragoman.networks.starganv2 import (
     BOTTOM,
     DEEPER,
@@ -53,6 +53,11 @@ class StarGANv2Settings(DomainSettings):
         "instance",
         "of the generator where the style has no say; instance, the official one, leaves droplets "
         "on plain pictures of many colours, which it cannot tell apart otherwise; none does not",
+    )
+    upsample: Resize = knob(
+        "nearest",
+        "how the generator doubles the sides; nearest, the official one, leaves steps of 2 px in "
+        "slanted lines where it doubles once or twice only; bilinear does not",
     )
     latent: int = knob(16, "length of the noise that a style is drawn from", 1, 4096)
     style: int = knob(64, "length of a style", 1, 4096)
@@ -135,8 +140,9 @@ class StarGANv2(Styled, OneSet):
                 f"--depth {halved} does not go with pictures of {facts.size[0]} x {facts.size[1]} "
                 f"px, whose sides it halves so often; choose at most {most_halved}"
             )
+        norm = settings.norm == "instance"
         self.generator = StyleGenerator(
-            channels, style, width, halved, settings.high_pass, most, settings.norm == "instance"
+            channels, style, width, halved, settings.high_pass, most, norm, settings.upsample
         )
         self.mapping_network = MappingNetwork(count, settings.latent, style, settings.hidden)
         self.style_encoder = StyleEncoder(channels, count, style, width, judging, most)
