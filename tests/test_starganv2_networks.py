@@ -48,7 +48,7 @@ def test_halvings_of_powers_of_two_are_the_official_ones():
     assert widths_of(8, 3, 24) == [8, 16, 24, 24]
 
 
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("norm", ["none", "instance"])
 @pytest.mark.parametrize("halve", [False, True])
 @pytest.mark.parametrize("outputs", [3, 5])
 def test_a_residual_block_by_definition(norm, halve, outputs):
@@ -272,12 +272,13 @@ def test_without_plain_norms_the_colour_of_a_plain_picture_comes_through():
     """The last instance norm takes it away, save for what the border lends."""
     style, plain = torch.randn(1, 4), torch.ones(1, 3, 64, 64)
     apart = {}
-    for norm in (True, False):
+    for norm in ("instance", "layer", "none"):
         torch.manual_seed(0)
         network = StyleGenerator(3, 4, 4, 1, norm=norm).eval()
         made = [network(shade * plain, style).detach().mean((2, 3)) for shade in (0.9, 1.0)]
         apart[norm] = (made[1] - made[0]).abs().max().item()
-    assert apart[False] > 3 * apart[True]
+    assert apart["none"] > 3 * apart["instance"]
+    assert apart["layer"] > 3 * apart["instance"]
 
 
 def test_doubled_bilinearly_there_are_no_steps():
@@ -294,3 +295,18 @@ def test_doubled_bilinearly_there_are_no_steps():
     weight, bias = alone.conv1.parameters()
     hidden = functional.conv2d(hidden, weight, bias, padding=1)
     same(alone(x, style), alone.conv2(functional.leaky_relu(alone.norm2(hidden, style), 0.2)))
+
+
+def test_norms_of_all_channels_leave_faint_patterns_faint():
+    """Instance norms make any pattern as strong as any other; AdaIN is one of them."""
+    style, flat = torch.randn(1, 4), torch.rand(1, 3, 1, 1).expand(1, 3, 64, 64)
+    pattern = torch.randn(1, 3, 64, 64)
+    strength = {}
+    for norm in ("instance", "layer"):
+        torch.manual_seed(0)
+        network = StyleGenerator(3, 4, 4, 1, norm=norm).eval()
+        made = [network(flat + much * pattern, style) for much in (0.01, 0.1)]
+        faint, strong = (one[..., 8:-8, 8:-8].std(dim=(2, 3)).mean().item() for one in made)
+        strength[norm] = strong / faint
+    assert strength["instance"] < 2
+    assert strength["layer"] > 3

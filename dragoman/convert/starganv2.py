@@ -15,6 +15,7 @@ from dragoman.networks.starganv2 import (
     BOTTLENECK,
     DomainDiscriminator,
     MappingNetwork,
+    PlainNorm,
     Residual,
     StyledResidual,
     StyleEncoder,
@@ -173,7 +174,8 @@ def starganv2(
 def block(state: State, halve: bool) -> Residual:
     """Make a residual block of an official `ResBlk`; halve: whether it samples down."""
     conv = _weight(state, "conv2")
-    network = Residual(conv.shape[1], conv.shape[0], "norm1.weight" in state, halve)
+    kind: PlainNorm = "instance" if "norm1.weight" in state else "none"
+    network = Residual(conv.shape[1], conv.shape[0], kind, halve)
     return load(network, state, block_layers())
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from dragoman.errors import choose
 from dragoman.networks.blocks import InstanceNorm
 
-Base = Literal["batch", "instance", "none"]
+Base = Literal["batch", "instance", "layer", "none"]
 Condition = Literal["map", "vector", "label"]
 HIDDEN = 128  # channels between map and scales, as in the reference code
 
@@ -70,7 +70,8 @@ class ModulatedNorm(nn.Module):
     - AdaIN (Huang & Belongie 2017): a style vector [B, D], instance norm.
 
     Batch statistics are over N, H and W; in training a single value, which has none, passes
-    unchanged, as a map of 1 x 1 does with instance norm. The scale is counted from 1 in all, so
+    unchanged, as a map of 1 x 1 does with instance norm. "layer" is over all channels of a picture,
+    so that of a plain one no faint pattern is made strong. The scale is counted from 1 in all, so
     that a condition of no effect leaves the plain norm; a linear layer's bias makes it the papers'
     forms.
 
@@ -92,6 +93,7 @@ class ModulatedNorm(nn.Module):
         bases: dict[str, Callable[[], nn.Module]] = {
             "batch": lambda: nn.BatchNorm2d(channels, affine=False),
             "instance": lambda: InstanceNorm(channels),
+            "layer": lambda: nn.GroupNorm(1, channels, affine=False),
             "none": nn.Identity,
         }
         self.norm = bases[base]()

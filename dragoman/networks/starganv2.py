@@ -3,15 +3,16 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dragoman.errors import DataError, SettingsError
+from dragoman.errors import DataError, SettingsError, choose
 from dragoman.networks.blocks import Resize, up_convolution
 from dragoman.networks.scaled_norm import ScaledInstanceNorm
-from dragoman.networks.spatial_norm import ModulatedNorm
+from dragoman.networks.spatial_norm import Base, ModulatedNorm
 
 SLOPE = 0.2
 HALF = math.sqrt(0.5)  # so that the sum of two values of variance 1 has variance 1
@@ -19,6 +20,8 @@ SMALLEST = 4  # px of the sides that the last convolution of discriminator and s
 BOTTOM, DEEPER = 16, 8  # px in the middle of the generator, and of one with a high pass
 CARRIED = (32, 64, 128)  # heights of the maps of which a high pass brings details across
 BOTTLENECK = 2  # blocks at the smallest size, on either side
+
+PlainNorm = Literal["instance", "layer", "none"]
 
 
 def halvings(size: int | tuple[int, int], least: int) -> int:
@@ -45,18 +48,26 @@ def widths_of(width: int, halved: int, most: int) -> list[int]:
     return widths
 
 
+def plain_norm(kind: PlainNorm, channels: int) -> nn.Module:
+    """A norm with a scale of its own: of each channel, of all channels together, or none."""
+    choose("norm", kind, get_args(PlainNorm))
+    if kind == "instance":
+        return ScaledInstanceNorm(channels)
+    return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
+
+
 class Residual(nn.Module):
     """A residual block that may halve the sides; its norms have a scale of their own.
 
-    norm: whether there are norms at all; discriminator and style encoder have none.
+    norm: see `plain_norm`; discriminator and style encoder have none.
     """
 
-    def __init__(self, inputs: int, outputs: int, norm: bool = False, halve: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, norm: PlainNorm = "none", halve: bool = False
+    ) -> None:
         super().__init__()
         self.halve = halve
-        self.norm1, self.norm2 = (
-            ScaledInstanceNorm(inputs) if norm else nn.Identity() for _ in range(2)
-        )
+        self.norm1, self.norm2 = (plain_norm(norm, inputs) for _ in range(2))
         self.conv1 = nn.Conv2d(inputs, inputs, 3, padding=1)
         self.conv2 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.shortcut = _shortcut(inputs, outputs)
@@ -75,7 +86,7 @@ class StyledResidual(nn.Module):
     """A residual block whose norms are AdaIN of a style vector; it may double the sides.
 
     upsample: None, or how the sides are doubled. alone: without a shortcut, as in generators with a
-    high pass, whose details come across otherwise.
+    high pass, whose details come across otherwise. base: the norm, instance for AdaIN.
     """
 
     def __init__(
@@ -85,11 +96,12 @@ class StyledResidual(nn.Module):
         style: int,
         upsample: Resize | None = None,
         alone: bool = False,
+        base: Base = "instance",
     ) -> None:
         super().__init__()
         self.upsample = upsample
-        self.norm1 = ModulatedNorm(inputs, style, "vector", "instance")
-        self.norm2 = ModulatedNorm(outputs, style, "vector", "instance")
+        self.norm1 = ModulatedNorm(inputs, style, "vector", base)
+        self.norm2 = ModulatedNorm(outputs, style, "vector", base)
         if upsample:
             self.conv1 = up_convolution(upsample, inputs, outputs)
         else:
@@ -139,8 +151,9 @@ class StyleGenerator(nn.Module):
     channels: of pictures read and made. style: length of style vectors. halved: times that the
     sides are halved, see `halvings`. high_pass: 0, or what the details of masked places, such as
     a face's eyes, are divided by before they are added to what is decoded; the decoding blocks
-    have no shortcuts then (appendix A: the skip connections for CelebA-HQ). norm: whether there
-    are the plain norms; without them how light a picture is can pass through the shortcuts.
+    have no shortcuts then (appendix A: the skip connections for CelebA-HQ). norm: the plain norms;
+    with "none" how light a picture is can pass through the shortcuts, with "layer", which is the
+    styled blocks' norm then too, also how strong its patterns are.
     upsample: how the sides are doubled.
     """
 
@@ -152,7 +165,7 @@ class StyleGenerator(nn.Module):
         halved: int = 4,
         high_pass: float = 0.0,
         max_width: int = 512,
-        norm: bool = True,
+        norm: PlainNorm = "instance",
         upsample: Resize = "nearest",
     ) -> None:
         super().__init__()
@@ -163,14 +176,15 @@ class StyleGenerator(nn.Module):
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.encode = nn.ModuleList(Residual(c, more, norm, halve=True) for c, more in pairs)
         self.encode.extend(Residual(widest, widest, norm) for _ in range(BOTTLENECK))
+        base: Base = "layer" if norm == "layer" else "instance"
         self.decode = nn.ModuleList(
-            StyledResidual(widest, widest, style, alone=alone) for _ in range(BOTTLENECK)
+            StyledResidual(widest, widest, style, None, alone, base) for _ in range(BOTTLENECK)
         )
         self.decode.extend(
-            StyledResidual(more, c, style, upsample, alone) for c, more in reversed(pairs)
+            StyledResidual(more, c, style, upsample, alone, base) for c, more in reversed(pairs)
         )
         self.high_pass = HighPass(high_pass) if alone else None
-        self.norm = ScaledInstanceNorm(width) if norm else nn.Identity()
+        self.norm = plain_norm(norm, width)
         self.last = nn.Conv2d(width, channels, 1)
 
     def forward(

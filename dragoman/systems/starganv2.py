@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from dragoman.networks.starganv2 import (
     SMALLEST,
     DomainDiscriminator,
     MappingNetwork,
+    PlainNorm,
     StyleEncoder,
     StyleGenerator,
     halvings,
@@ -49,10 +50,11 @@ class StarGANv2Settings(DomainSettings):
         0,
         12,
     )
-    norm: Literal["instance", "none"] = knob(
+    norm: PlainNorm = knob(
         "instance",
         "of the generator where the style has no say; instance, the official one, leaves droplets "
-        "on plain pictures of many colours, which it cannot tell apart otherwise; none does not",
+        "on plain pictures of many colours, which it cannot tell apart otherwise; none does not; "
+        "layer, which the style's norms are too then, makes no faint pattern strong",
     )
     upsample: Resize = knob(
         "nearest",
@@ -140,9 +142,15 @@ class StarGANv2(Styled, OneSet):
                 f"--depth {halved} does not go with pictures of {facts.size[0]} x {facts.size[1]} "
                 f"px, whose sides it halves so often; choose at most {most_halved}"
             )
-        norm = settings.norm == "instance"
         self.generator = StyleGenerator(
-            channels, style, width, halved, settings.high_pass, most, norm, settings.upsample
+            channels,
+            style,
+            width,
+            halved,
+            settings.high_pass,
+            most,
+            settings.norm,
+            settings.upsample,
         )
         self.mapping_network = MappingNetwork(count, settings.latent, style, settings.hidden)
         self.style_encoder = StyleEncoder(channels, count, style, width, judging, most)
