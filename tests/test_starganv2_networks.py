@@ -297,7 +297,7 @@ def test_doubled_bilinearly_there_are_no_steps():
     same(alone(x, style), alone.conv2(functional.leaky_relu(alone.norm2(hidden, style), 0.2)))
 
 
-def test_norms_of_all_channels_leave_faint_patterns_faint():
+def test_layer_norms_leave_faint_patterns_faint():
     """Instance norms make any pattern as strong as any other; AdaIN is one of them."""
     style, flat = torch.randn(1, 4), torch.rand(1, 3, 1, 1).expand(1, 3, 64, 64)
     pattern = torch.randn(1, 3, 64, 64)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from dragoman.convert.renaming import State, how_many, load, weight
 from dragoman.errors import FileError
 from dragoman.networks.blocks import Resize
+from dragoman.networks.scaled_norm import ScaledNorm
 from dragoman.networks.spatial_norm import ModulatedNorm
 from dragoman.networks.starganv2 import (
     BOTTLENECK,
     DomainDiscriminator,
     MappingNetwork,
-    PlainNorm,
     Residual,
     StyledResidual,
     StyleEncoder,
@@ -174,7 +174,7 @@ def starganv2(
 def block(state: State, halve: bool) -> Residual:
     """Make a residual block of an official `ResBlk`; halve: whether it samples down."""
     conv = _weight(state, "conv2")
-    kind: PlainNorm = "instance" if "norm1.weight" in state else "none"
+    kind: ScaledNorm = "instance" if "norm1.weight" in state else "none"
     network = Residual(conv.shape[1], conv.shape[0], kind, halve)
     return load(network, state, block_layers())
 

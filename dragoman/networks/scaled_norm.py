@@ -1,10 +1,15 @@
-"""Instance norm with a learned scale and shift of each channel."""
+"""Norms with a learned scale and shift of each channel, instance norm among them."""
+
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dragoman.errors import choose
 from dragoman.networks.blocks import InstanceNorm
+
+ScaledNorm = Literal["instance", "layer", "none"]
 
 
 class ScaledInstanceNorm(InstanceNorm):
@@ -23,3 +28,14 @@ class ScaledInstanceNorm(InstanceNorm):
         if x.shape[-2] * x.shape[-1] == 1:
             return x
         return functional.group_norm(x, self.channels, self.weight, self.bias)
+
+
+def scaled_norm(kind: ScaledNorm, channels: int) -> nn.Module:
+    """Make a norm with a scale of its own: of each channel, of all of them together, or none.
+
+    Instance norms take away what is constant over a picture, as planes of labels are.
+    """
+    choose("norm", kind, get_args(ScaledNorm))
+    if kind == "instance":
+        return ScaledInstanceNorm(channels)
+    return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()

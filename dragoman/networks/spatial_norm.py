@@ -70,10 +70,9 @@ class ModulatedNorm(nn.Module):
     - AdaIN (Huang & Belongie 2017): a style vector [B, D], instance norm.
 
     Batch statistics are over N, H and W; in training a single value, which has none, passes
-    unchanged, as a map of 1 x 1 does with instance norm. "layer" is over all channels of a picture,
-    so that of a plain one no faint pattern is made strong. The scale is counted from 1 in all, so
-    that a condition of no effect leaves the plain norm; a linear layer's bias makes it the papers'
-    forms.
+    unchanged, as a map of 1 x 1 does with instance norm. "layer" is over all channels, so that
+    no faint pattern of a plain picture is made strong. The scale is counted from 1 in all, so that
+    a condition of no effect leaves the plain norm; a linear layer's bias makes the papers' forms.
 
     channels: of x. condition: K, D or the number of classes. kernel and hidden: a map's only.
     """

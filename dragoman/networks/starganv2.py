@@ -3,15 +3,14 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dragoman.errors import DataError, SettingsError, choose
+from dragoman.errors import DataError, SettingsError
 from dragoman.networks.blocks import Resize, up_convolution
-from dragoman.networks.scaled_norm import ScaledInstanceNorm
+from dragoman.networks.scaled_norm import ScaledNorm, scaled_norm
 from dragoman.networks.spatial_norm import Base, ModulatedNorm
 
 SLOPE = 0.2
@@ -20,8 +19,6 @@ SMALLEST = 4  # px of the sides that the last convolution of discriminator and s
 BOTTOM, DEEPER = 16, 8  # px in the middle of the generator, and of one with a high pass
 CARRIED = (32, 64, 128)  # heights of the maps of which a high pass brings details across
 BOTTLENECK = 2  # blocks at the smallest size, on either side
-
-PlainNorm = Literal["instance", "layer", "none"]
 
 
 def halvings(size: int | tuple[int, int], least: int) -> int:
@@ -48,26 +45,18 @@ def widths_of(width: int, halved: int, most: int) -> list[int]:
     return widths
 
 
-def plain_norm(kind: PlainNorm, channels: int) -> nn.Module:
-    """A norm with a scale of its own: of each channel, of all channels together, or none."""
-    choose("norm", kind, get_args(PlainNorm))
-    if kind == "instance":
-        return ScaledInstanceNorm(channels)
-    return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
-
-
 class Residual(nn.Module):
     """A residual block that may halve the sides; its norms have a scale of their own.
 
-    norm: see `plain_norm`; discriminator and style encoder have none.
+    norm: see `scaled_norm`; discriminator and style encoder have none.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, norm: PlainNorm = "none", halve: bool = False
+        self, inputs: int, outputs: int, norm: ScaledNorm = "none", halve: bool = False
     ) -> None:
         super().__init__()
         self.halve = halve
-        self.norm1, self.norm2 = (plain_norm(norm, inputs) for _ in range(2))
+        self.norm1, self.norm2 = (scaled_norm(norm, inputs) for _ in range(2))
         self.conv1 = nn.Conv2d(inputs, inputs, 3, padding=1)
         self.conv2 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.shortcut = _shortcut(inputs, outputs)
@@ -165,7 +154,7 @@ class StyleGenerator(nn.Module):
         halved: int = 4,
         high_pass: float = 0.0,
         max_width: int = 512,
-        norm: PlainNorm = "instance",
+        norm: ScaledNorm = "instance",
         upsample: Resize = "nearest",
     ) -> None:
         super().__init__()
@@ -184,7 +173,7 @@ class StyleGenerator(nn.Module):
             StyledResidual(more, c, style, upsample, alone, base) for c, more in reversed(pairs)
         )
         self.high_pass = HighPass(high_pass) if alone else None
-        self.norm = plain_norm(norm, width)
+        self.norm = scaled_norm(norm, width)
         self.last = nn.Conv2d(width, channels, 1)
 
     def forward(

@@ -15,13 +15,13 @@ from dragoman.losses.distances import l1
 from dragoman.losses.penalties import r1_and_outputs
 from dragoman.many_domain import DomainSettings, IntoDomain, OneSet
 from dragoman.networks.blocks import Resize, initialise
+from dragoman.networks.scaled_norm import ScaledNorm
 from dragoman.networks.starganv2 import (
     BOTTOM,
     DEEPER,
     SMALLEST,
     DomainDiscriminator,
     MappingNetwork,
-    PlainNorm,
     StyleEncoder,
     StyleGenerator,
     halvings,
@@ -50,7 +50,7 @@ class StarGANv2Settings(DomainSettings):
         0,
         12,
     )
-    norm: PlainNorm = knob(
+    norm: ScaledNorm = knob(
         "instance",
         "of the generator where the style has no say; instance, the official one, leaves droplets "
         "on plain pictures of many colours, which it cannot tell apart otherwise; none does not; "
