@@ -14,7 +14,7 @@ from dragoman.losses.adversarial import discriminator_terms, generator_term
 from dragoman.losses.distances import l1
 from dragoman.losses.penalties import r1_and_outputs
 from dragoman.many_domain import DomainSettings, IntoDomain, OneSet
-from dragoman.networks.blocks import Resize, initialise
+from dragoman.networks.blocks import Border, Resize, initialise, set_border
 from dragoman.networks.scaled_norm import ScaledNorm
 from dragoman.networks.starganv2 import (
     BOTTOM,
@@ -60,6 +60,9 @@ class StarGANv2Settings(DomainSettings):
         "nearest",
         "how the generator doubles the sides; nearest, the official one, leaves steps of 2 px in "
         "slanted lines where it doubles once or twice only; bilinear does not",
+    )
+    border: Border = knob(
+        "zeros", "what the generator sees beyond the border; zeros, as officially, show as a frame"
     )
     latent: int = knob(16, "length of the noise that a style is drawn from", 1, 4096)
     style: int = knob(64, "length of a style", 1, 4096)
@@ -157,6 +160,7 @@ class StarGANv2(Styled, OneSet):
         self.discriminator = DomainDiscriminator(channels, count, width, judging, most)
         for network in self.children():
             initialise(network, "kaiming")  # as in the reference code
+        set_border(self.generator, settings.border)
         self.look = Look(0)
 
     def stages(self, steps: int) -> list[Stage]:
