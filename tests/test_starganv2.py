@@ -9,7 +9,7 @@ import torch
 from synthetic import FACTS, KEYS, batches, make, picture_batch
 from test_stargan_networks import official
 from tiles import furthest, photograph, tiled, untiled
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from dragoman.convert import starganv2 as convert
@@ -24,6 +24,7 @@ from dragoman.tiling import passage
 
 START = Progress(0, 10)
 NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
+SMOOTH = {"depth": 1, "norm": "layer", "upsample": "bilinear", "border": "replicate"}
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +211,23 @@ def test_the_generator_halves_as_often_as_asked():
         make("starganv2", depth=6)
 
 
+def test_the_generator_is_as_smooth_as_asked():
+    """The discriminator and the style encoder stay the official ones."""
+    official, smooth = make("starganv2"), make("starganv2", **SMOOTH)
+    rough = {"ScaledInstanceNorm", "InstanceNorm", "NearestConvolution"}
+    kinds = [{type(layer).__name__ for layer in s.generator.modules()} for s in (official, smooth)]
+    assert kinds[0] >= rough
+    assert kinds[1] >= {"GroupNorm", "Upsample"}
+    assert not kinds[1] & rough
+
+    def borders(network: nn.Module) -> set[str]:
+        wide = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        return {layer.padding_mode for layer in wide if layer.padding != (0, 0)}
+
+    assert borders(smooth.generator) == {"replicate"}
+    assert borders(smooth.discriminator) | borders(smooth.style_encoder) == {"zeros"}
+
+
 def test_a_high_pass_makes_the_generator_deeper():
     plain, faces = make("starganv2"), make("starganv2", high_pass=2.0)
     assert (plain.generator.stride, faces.generator.stride) == (2, 4)
@@ -314,8 +332,9 @@ def test_a_translator_takes_a_domain_and_references():
     assert furthest(plain.answering(1).translate(picture), plain.translate(picture)) > 1e-4
 
 
-def test_tiles_are_parts_of_the_whole():
-    system, picture = make("starganv2").eval(), photograph(100, 130)
+@pytest.mark.parametrize("how", [{}, SMOOTH])
+def test_tiles_are_parts_of_the_whole(how):
+    system, picture = make("starganv2", **how).eval(), photograph(100, 130)
     made = tiled(system, picture, 3, tile=64, norms="exact")
     assert furthest(made, untiled(system, picture, 3)) < 1e-4
 
