@@ -24,7 +24,12 @@ from dragoman.tiling import passage
 
 START = Progress(0, 10)
 NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
-SMOOTH = {"depth": 1, "norm": "layer", "upsample": "bilinear", "border": "replicate"}
+SMOOTH: dict[str, Any] = {
+    "depth": 1,
+    "norm": "layer",
+    "upsample": "bilinear",
+    "border": "replicate",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,7 @@ def _seed() -> None:
 
 
 def near(term: Tensor, value: Any) -> None:
-    torch.testing.assert_close(term, torch.as_tensor(value), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(term, torch.as_tensor(value), rtol=1e-4, atol=1e-5)
 
 
 def l1(one: Tensor, other: Tensor) -> Tensor:
