@@ -12,7 +12,7 @@ from dragoman.convert import renaming
 from dragoman.convert import stargan as convert
 from dragoman.errors import DataError, FileError, SettingsError
 from dragoman.losses.classification import classification
-from dragoman.networks.blocks import Upsample
+from dragoman.networks.blocks import Upsample, set_border
 from dragoman.networks.label_vector import label_vector, label_widths
 from dragoman.networks.scaled_norm import ScaledInstanceNorm
 from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
@@ -147,7 +147,7 @@ def test_the_generator_sees_labels_as_planes():
 
 
 def test_running_statistics_are_used_in_evaluation_only_if_kept():
-    kept = shuffled(StarGANGenerator(3, 2, width=4, blocks=1, running=True))
+    kept = shuffled(StarGANGenerator(3, 2, width=4, blocks=1, norm="running"))
     state = official(kept, convert.generator_layers(kept))
     assert "main.1.running_mean" in state
     plain, running = convert.generator(state).eval(), convert.generator(state, running=True)
@@ -234,3 +234,17 @@ def test_enlarging_by_resizing_knows_no_grid() -> None:
         made = network(torch.full((1, 3, 64, 64), 0.5), torch.ones(1, 1))
         spread[kind] = float(made.detach()[..., 28:36, 28:36].std((-2, -1)).max())
     assert max(spread["nearest"], spread["bilinear"]) < 1e-5 < spread["transposed"] / 100
+
+
+def test_instance_norms_take_planes_of_labels_away_and_layer_norms_do_not():
+    """But for zeros beyond the border, the planes alone tell the label."""
+    x, labels = torch.rand(1, 3, 32, 32), torch.eye(2)
+    apart = {}
+    for norm in ("instance", "layer"):
+        torch.manual_seed(0)
+        network = StarGANGenerator(3, 2, width=8, blocks=1, depth=1, norm=norm, upsample="nearest")
+        set_border(network, "replicate")
+        made = [network(x, label[None]) for label in labels]
+        apart[norm] = (made[0] - made[1]).abs().max().item()
+    assert apart["instance"] < 1e-4
+    assert apart["layer"] > 0.01

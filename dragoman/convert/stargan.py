@@ -36,7 +36,7 @@ def generator(state: State, running: bool = False) -> StarGANGenerator:
         width=first.shape[0],
         blocks=len(blocks),
         depth=len(numbers) // 2 - 1,
-        running=running,
+        norm="running" if running else "instance",
     )
     return load(network, state, generator_layers(network))
 

@@ -1,6 +1,7 @@
 """StarGAN's generator and discriminator (Choi et al. 2018, appendix 7.2, tables 4 and 5)."""
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,24 +9,26 @@ from torch.nn import functional
 
 from dragoman.errors import DataError, SettingsError
 from dragoman.networks.blocks import Upsample, up_convolution
-from dragoman.networks.scaled_norm import ScaledInstanceNorm
+from dragoman.networks.scaled_norm import ScaledNorm, scaled_norm
 
 SLOPE = 0.01  # of the discriminator's leaky ReLUs
 RESTS = -2.0  # of the attention's logit: at first an eighth of each pixel changes
 
+GeneratorNorm = ScaledNorm | Literal["running"]
 
-def _norm(channels: int, running: bool) -> nn.Module:
-    if running:
+
+def _norm(channels: int, kind: GeneratorNorm) -> nn.Module:
+    if kind == "running":
         return nn.InstanceNorm2d(channels, affine=True, track_running_stats=True)
-    return ScaledInstanceNorm(channels)
+    return scaled_norm(kind, channels)
 
 
 class Layer(nn.Module):
-    """Convolution, instance norm, ReLU."""
+    """Convolution, norm, ReLU."""
 
-    def __init__(self, conv: nn.Module, channels: int, running: bool) -> None:
+    def __init__(self, conv: nn.Module, channels: int, norm: GeneratorNorm) -> None:
         super().__init__()
-        self.conv, self.norm = conv, _norm(channels, running)
+        self.conv, self.norm = conv, _norm(channels, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, channels, ...] of sides as the convolution makes them."""
@@ -35,12 +38,12 @@ class Layer(nn.Module):
 class Residual(nn.Module):
     """Adds to its input what two 3 x 3 convolutions with norms make of it."""
 
-    def __init__(self, channels: int, running: bool) -> None:
+    def __init__(self, channels: int, norm: GeneratorNorm) -> None:
         super().__init__()
         self.conv1, self.conv2 = (
             nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2)
         )
-        self.norm1, self.norm2 = (_norm(channels, running) for _ in range(2))
+        self.norm1, self.norm2 = (_norm(channels, norm) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] to the same shape."""
@@ -52,8 +55,9 @@ class StarGANGenerator(nn.Module):
 
     channels: of the pictures that it reads and makes. labels: length of the label vector, of
     `networks.label_vector.label_vector` where there are several label sets. depth: halvings, 2 in
-    the paper. running: whether norms keep running statistics and go by them in evaluation, as the
-    reference code's would if it ever evaluated; else by the picture's own, as it does. upsample:
+    the paper. norm: instance, the reference code's; layer, which does not take away constant planes
+    of labels; none; or running: instance norms that keep running statistics and go by them in
+    evaluation, as the reference code's would if it ever evaluated. upsample:
     how sides are doubled, by transposed convolutions in the paper. attention: the generator makes
     a mask M in (0, 1) too, and gives M C + (1 - M) x for the colours C that it makes else (Pumarola
     et al. 2018, equation 1), so that what need not change stays exactly.
@@ -66,7 +70,7 @@ class StarGANGenerator(nn.Module):
         width: int = 64,
         blocks: int = 6,
         depth: int = 2,
-        running: bool = False,
+        norm: GeneratorNorm = "instance",
         attention: bool = False,
         upsample: Upsample = "transposed",
     ) -> None:
@@ -75,14 +79,14 @@ class StarGANGenerator(nn.Module):
         widths = [width * 2**index for index in range(depth + 1)]
         pairs = list(pairwise(widths))
         first = nn.Conv2d(channels + labels, width, 7, padding=3, bias=False)
-        self.first = Layer(first, width, running)
+        self.first = Layer(first, width, norm)
         self.down = nn.ModuleList(
-            Layer(nn.Conv2d(c, more, 4, stride=2, padding=1, bias=False), more, running)
+            Layer(nn.Conv2d(c, more, 4, stride=2, padding=1, bias=False), more, norm)
             for c, more in pairs
         )
-        self.blocks = nn.ModuleList(Residual(widths[-1], running) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Residual(widths[-1], norm) for _ in range(blocks))
         self.up = nn.ModuleList(
-            Layer(up_convolution(upsample, more, c, bias=False), c, running)
+            Layer(up_convolution(upsample, more, c, bias=False), c, norm)
             for c, more in reversed(pairs)
         )
         self.last = nn.Conv2d(width, channels, 7, padding=3, bias=False)

@@ -16,6 +16,7 @@ from dragoman.losses.penalties import gradient_penalty
 from dragoman.many_domain import DomainSettings, ManyDomain
 from dragoman.networks.blocks import Upsample
 from dragoman.networks.label_vector import label_vector, label_widths
+from dragoman.networks.scaled_norm import ScaledNorm
 from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, Terms, Turn
@@ -39,6 +40,11 @@ class StarGANSettings(DomainSettings):
     depth: int = knob(2, "times that the generator halves the picture", 1, 6)
     blocks: int = knob(6, "residual blocks of the generator", 1, 64)
     upsample: Upsample = knob("transposed", "how the generator doubles the sides")
+    norm: ScaledNorm = knob(
+        "instance",
+        "of the generator; instance, the official one, takes planes of labels away again, so that "
+        "only borders tell what is wanted; layer does not",
+    )
     attention: bool = knob(
         False,
         "the generator also says where the picture changes, and all else stays as it is "
@@ -102,6 +108,7 @@ class StarGAN(ManyDomain):
             depth=settings.depth,
             attention=settings.attention,
             upsample=settings.upsample,
+            norm=settings.norm,
         )
         most = min(facts.size).bit_length() - 1
         layers = settings.discriminator_layers
