@@ -240,6 +240,20 @@ def test_where_a_zero_is_a_class_pictures_must_be_of_one():
     assert stage.data == {"label_set": "tone", "known": ("tone",)}
 
 
+def test_the_attention_is_held_open_at_first():
+    """So that the generator has to learn to draw every pixel; in the end nothing holds it open."""
+    system, batch = make("stargan", attention=True, attention_warmup=0.4), picture_batch(0)
+    for step, opened in ((0, 1.0), (1, 0.75), (4, 0.0), (9, 0.0)):
+        system.share(batch, Progress(step, 10))
+        assert system.generator.opened.item() == pytest.approx(opened)
+    assert "opened" in system.generator.state_dict()
+    without = make("stargan", attention=True)
+    without.share(batch, Progress(0, 10))
+    assert without.generator.opened.item() == 0
+    with pytest.raises(SettingsError, match=r"--attention_warmup is of.*; set --attention true"):
+        make("stargan", attention_warmup=0.4)
+
+
 def test_domains_that_there_are_not():
     system = make("stargan")
     with pytest.raises(SettingsError, match=r"domain of 'label' 'gren' \(did you mean 'green'\?\)"):

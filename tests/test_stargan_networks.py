@@ -216,6 +216,7 @@ def test_attention_changes_only_the_share_that_it_names() -> None:
     network = shuffled(StarGANGenerator(3, 2, width=4, blocks=1, attention=True))
     x, label = torch.rand(2, 3, 8, 8) * 2 - 1, torch.eye(2)
     assert network.attention is not None
+    network.opened.zero_()
     torch.nn.init.zeros_(network.attention.weight)
     torch.nn.init.constant_(network.attention.bias, 50.0)
     colours = network(x, label)
@@ -223,6 +224,21 @@ def test_attention_changes_only_the_share_that_it_names() -> None:
     torch.testing.assert_close(network(x, label), x)
     torch.nn.init.constant_(network.attention.bias, 2.0 + math.log(3))  # sigmoid(log 3) = 3 / 4
     torch.testing.assert_close(network(x, label), 0.75 * colours + 0.25 * x)
+    network.opened.fill_(1.0)
+    torch.testing.assert_close(network(x, label), colours)
+    network.opened.fill_(0.2)  # 0.2 + 0.8 * 3 / 4
+    torch.testing.assert_close(network(x, label), 0.8 * colours + 0.2 * x)
+
+
+def test_a_skip_brings_the_first_maps_to_the_last_layers() -> None:
+    network = shuffled(StarGANGenerator(3, 2, width=4, blocks=1, skip=True))
+    x, label = torch.rand(2, 3, 8, 8) * 2 - 1, torch.eye(2)
+    with torch.no_grad():
+        network.last.weight[:, :4] = 0  # of what has passed the bottleneck
+    planes = label[:, :, None, None].expand(-1, -1, 8, 8)
+    first = network.first(torch.cat([x, planes], 1))
+    expected = functional.conv2d(first, network.last.weight[:, 4:], padding=3).tanh()
+    torch.testing.assert_close(network(x, label), expected)
 
 
 def test_enlarging_by_resizing_knows_no_grid() -> None:

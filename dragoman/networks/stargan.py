@@ -60,8 +60,12 @@ class StarGANGenerator(nn.Module):
     evaluation, as the reference code's would if it ever evaluated. upsample:
     how sides are doubled, by transposed convolutions in the paper. attention: the generator makes
     a mask M in (0, 1) too, and gives M C + (1 - M) x for the colours C that it makes else (Pumarola
-    et al. 2018, equation 1), so that what need not change stays exactly.
+    et al. 2018, equation 1), so that what need not change stays exactly. `opened` in [0, 1] holds
+    the mask open, as o + (1 - o) M: at 1 all is drawn anew. skip: the last convolution sees the
+    first layer's maps too, so that fine details need not pass the halvings.
     """
+
+    opened: Tensor
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class StarGANGenerator(nn.Module):
         norm: GeneratorNorm = "instance",
         attention: bool = False,
         upsample: Upsample = "transposed",
+        skip: bool = False,
     ) -> None:
         super().__init__()
         self.labels, self.stride = labels, 2**depth
@@ -89,8 +94,12 @@ class StarGANGenerator(nn.Module):
             Layer(up_convolution(upsample, more, c, bias=False), c, norm)
             for c, more in reversed(pairs)
         )
-        self.last = nn.Conv2d(width, channels, 7, padding=3, bias=False)
-        self.attention = nn.Conv2d(width, 1, 7, padding=3) if attention else None
+        self.skip = skip
+        seen = 2 * width if skip else width
+        self.last = nn.Conv2d(seen, channels, 7, padding=3, bias=False)
+        self.attention = nn.Conv2d(seen, 1, 7, padding=3) if attention else None
+        if attention:  # a buffer, so that moving averages and translators know it
+            self.register_buffer("opened", torch.zeros(()))
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Pictures [B, channels, H, W] and label vectors [B, labels] to pictures in (-1, 1)."""
@@ -99,9 +108,11 @@ class StarGANGenerator(nn.Module):
                 f"label vectors of shape {tuple(label.shape)}, not {(len(x), self.labels)}"
             )
         planes = label.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-        hidden = self.first(torch.cat([x, planes], 1))
+        hidden = first = self.first(torch.cat([x, planes], 1))
         for block in (*self.down, *self.blocks, *self.up):
             hidden = block(hidden)
+        if self.skip:
+            hidden = torch.cat([hidden, first], 1)
         if self.attention is None:
             return torch.tanh(self.last(hidden).to(x.dtype))
         # In one convolution: on CPUs one of so few channels takes as long as one of all.
@@ -109,6 +120,7 @@ class StarGANGenerator(nn.Module):
         colours, mask = functional.conv2d(hidden, kernels, padding=3).split([x.shape[1], 1], 1)
         shift = self.attention.get_parameter("bias")[:, None, None] + RESTS
         share = torch.sigmoid(mask.to(x.dtype) + shift)
+        share = self.opened + (1 - self.opened) * share
         return torch.lerp(x, torch.tanh(colours.to(x.dtype)), share)
 
 

@@ -50,6 +50,16 @@ class StarGANSettings(DomainSettings):
         "the generator also says where the picture changes, and all else stays as it is "
         "(Pumarola et al. 2018)",
     )
+    attention_warmup: float = knob(
+        0.0,
+        "share of the steps until the attention may leave all as it is: at first it may leave "
+        "nothing, so that the generator has to learn to draw every pixel",
+        0,
+        1,
+    )
+    skip: bool = knob(
+        False, "the generator's last layer sees its first one too, for the finest details"
+    )
     discriminator_width: int = knob(64, "channels of the discriminator's first layer", 1, 4096)
     discriminator_layers: int | None = knob(
         None, "times that the discriminator halves the picture; default: 6, if it is large enough"
@@ -97,6 +107,10 @@ class StarGAN(ManyDomain):
 
     def __init__(self, settings: StarGANSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
+        if settings.attention_warmup and not settings.attention:
+            raise SettingsError(
+                "--attention_warmup is of a generator with attention; set --attention true"
+            )
         self.widths = label_widths({name: len(names) for name, names in self.sets.items()})
         self.mask = len(self.sets) > 1 and not settings.joint
         channels, logits = facts.channels["image"], sum(self.widths)
@@ -109,6 +123,7 @@ class StarGAN(ManyDomain):
             attention=settings.attention,
             upsample=settings.upsample,
             norm=settings.norm,
+            skip=settings.skip,
         )
         most = min(facts.size).bit_length() - 1
         layers = settings.discriminator_layers
@@ -171,6 +186,8 @@ class StarGAN(ManyDomain):
             )
 
     def share(self, batch: Batch, progress: Progress) -> Translated:
+        if warmup := self.settings.attention_warmup:
+            self.generator.opened.fill_(max(0.0, 1 - progress.fraction / warmup))
         own, wanted = self.drawn(self.labels_of(batch))
         return Translated(self.translated(batch["image"], wanted), own, wanted)
 
