@@ -4,7 +4,12 @@ from collections import Counter, defaultdict
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test is timed: a busy machine is slow.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 OUTCOMES = {"passed": "passed", "failed": "failed", "error": "failed", "skipped": "unsupported"}
 

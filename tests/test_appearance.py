@@ -13,7 +13,7 @@ from dragoman.data.catalogue import EARTH, EXTENT, Domain
 DEPTHS = ["uint8", "uint16", "int16"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), dtype=st.sampled_from(DEPTHS), channels=st.integers(1, 64))
 def test_whole_numbers_come_back_exactly(data, dtype, channels):
     raw = data.draw(arrays.arrays(dtype, (2, channels, 3, 5)))
@@ -35,7 +35,7 @@ def test_every_number_of_a_depth_comes_back(dtype):
     assert (np.diff(made) > 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     data=st.data(),
     dtype=st.sampled_from(DEPTHS),
@@ -50,7 +50,7 @@ def test_numbers_within_the_range_come_back_and_others_are_cut_off(data, dtype, 
     np.testing.assert_array_equal(back[:, 1], raw[:, 1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     data=st.data(),
     channels=st.integers(1, 64),

@@ -60,7 +60,7 @@ def first(data, **over) -> dict[str, torch.Tensor]:
         batches.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), flip=st.booleans(), crop=st.sampled_from(["random", "fixed"]))
 def test_every_layer_tells_the_same_coordinates(layers, seed, flip, crop):
     batch = first(opened(layers, flip=flip, crop=crop), seed=seed)

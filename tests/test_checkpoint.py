@@ -78,7 +78,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(state=st.dictionaries(st.text(max_size=5), trees, max_size=4))
 def test_any_state_comes_back(state, tmp_path_factory):
     path = tmp_path_factory.mktemp("state") / "x"

@@ -169,7 +169,7 @@ def test_grey_domains_keep_one_channel(tmp_path):
     assert data.show("a", batch["a"]).shape == (2, 8, 8, 3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     width=st.integers(1, 60),
     height=st.integers(1, 60),

@@ -12,7 +12,7 @@ from dragoman.data.order import DRAWS, Order
 from dragoman.data.prefetch import prefetch
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**40), count=st.integers(1, 300), start=st.integers(0, 10**6))
 def test_every_epoch_is_a_permutation_and_any_window_agrees(seed, count, start):
     order = Order(seed, 0, count)

@@ -14,7 +14,7 @@ def labelled(counts: list[int], unknown: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(labels)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**40),
     counts=st.lists(st.integers(1, 12), min_size=1, max_size=6),
@@ -37,7 +37,7 @@ def test_every_class_comes_once_in_each_round(seed, counts, unknown, start):
 
 
 @given(counts=st.lists(st.integers(1, 9), min_size=2, max_size=4), epoch=st.integers(0, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_pictures_of_a_class_come_in_epochs_of_their_own(counts, epoch):
     labels = labelled(counts, 0, 1)
     order = BalancedOrder(5, 0, labels)
@@ -57,7 +57,7 @@ def test_classes_take_turns_at_random():
     assert np.abs(counts - 100).max() < 46  # five standard deviations of a sixth of 600
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**40),
     counts=st.lists(st.integers(0, 6), min_size=2, max_size=5).filter(any),

@@ -88,7 +88,7 @@ def test_holding_out_divides_by_the_hash_of_the_name(words, lacking):
         free -= found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.sets(WORDS, min_size=2, max_size=12), min_size=2, max_size=5))
 def test_classes_keep_training_pictures_and_equal_names_stay_together(sets):
     names = [word for words in sets for word in sorted(words)]
@@ -104,7 +104,7 @@ def test_classes_keep_training_pictures_and_equal_names_stay_together(sets):
     assert set(owners[rows["train"]]) == set(range(len(sets)))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     a=st.sets(st.text("abc0-.", min_size=1, max_size=3).filter(lambda w: w[0] != "."), min_size=9),
     b_lacks=st.sets(st.integers(0, 8)),

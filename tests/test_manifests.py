@@ -325,7 +325,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     head=st.lists(
         st.one_of(st.sampled_from(["a", "b", "image", "label", "split"]), CELLS), max_size=4
@@ -354,7 +354,7 @@ def test_whatever_is_told_is_one_line_of_text(tmp_path_factory, head, rows, json
         assert str(path) in line
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=300), jsonl=st.booleans())
 def test_any_bytes_are_refused_in_one_sentence(tmp_path_factory, content, jsonl):
     path = tmp_path_factory.mktemp("any") / f"m.{'jsonl' if jsonl else 'csv'}"

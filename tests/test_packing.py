@@ -221,7 +221,7 @@ any_name = st.text(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_names_labels_stacks_and_bytes_come_back(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pack")

@@ -318,7 +318,7 @@ def test_transparency_is_laid_over_white(dtype):
     assert on_white(opaque) is opaque
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6))
 def test_white_behind_8_bits_is_what_pillow_makes(seed):
     rgba = np.random.default_rng(seed).integers(0, 256, (16, 16, 4)).astype(np.uint8)

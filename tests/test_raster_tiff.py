@@ -27,7 +27,7 @@ def subsampled() -> bytes:
     return tiff(pixels(), photometric="ycbcr").replace(tag(530, 3, 2, 1, 1), tag(530, 3, 2, 2, 2))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),
     channels=st.sampled_from([1, 2, 3, 4, 6, 64]),

@@ -40,14 +40,14 @@ def test_it_is_what_trying_finds(name, knobs):
     assert (reach.scale, reach.layers) == (1, ())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(systems(holes=False))
 def test_random_stacks_see_what_trying_finds(system: Wrapped):
     reach = receptive_field(system)
     assert reach.margins == tried(system, reach.furthest + 8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(systems(holes=True))
 def test_layers_that_leave_out_lines_are_bounded_tightly(system: Wrapped):
     reach = receptive_field(system)

@@ -93,7 +93,7 @@ def test_gaussian_weighs_about_the_middle_of_each_cell(scale):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     scale=st.sampled_from([2, 3, 4, 8]),
     cells=st.tuples(st.integers(1, 6), st.integers(1, 6)),

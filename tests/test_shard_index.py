@@ -209,7 +209,7 @@ def test_an_index_that_would_fill_the_memory_is_not_used(folder):
     assert load(path) is None
 
 
-@settings(max_examples=FUZZ, deadline=None)
+@settings(max_examples=FUZZ)
 @given(data=st.data())
 def test_a_damaged_index_is_none_or_sound(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("index")

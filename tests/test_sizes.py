@@ -64,7 +64,7 @@ def test_a_picture_goes_to_the_nearest_aspect():
     assert sizes[nearest_bucket(300, 410, sizes)] == (224, 288)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     height=st.integers(1, 70),
     width=st.integers(1, 70),
@@ -134,7 +134,7 @@ def test_a_strip_is_refused_before_it_is_enlarged():
     assert loaded_size(1, 100_000, (256, 256), "pad", "s.png", 10**7) == (1, 256)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(0, 30), min_size=1, max_size=4).filter(any),
     batch=st.integers(1, 9),

@@ -27,7 +27,7 @@ names = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_si
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=max(20, FUZZ // 10), deadline=None)
+@settings(max_examples=max(20, FUZZ // 10))
 @given(data=st.data())
 def test_members_are_those_that_tarfile_finds(form, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tar")
@@ -271,7 +271,7 @@ def test_a_global_header_that_only_comments_is_passed_over(tmp_path):
     assert found(tmp_path / "x.tar") == ([("1.png", 1536, 1)], [])
 
 
-@settings(max_examples=FUZZ, deadline=None)
+@settings(max_examples=FUZZ)
 @given(data=st.data())
 def test_a_damaged_tar_gives_members_within_it_or_one_sentence(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")

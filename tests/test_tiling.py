@@ -49,7 +49,7 @@ def test_a_picture_of_1024_px(knobs):
     assert furthest(tiled(system, picture, tile=256), untiled(system, picture)) < 1e-5
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(systems(holes=True), st.data())
 def test_random_stacks_change_nothing_in_tiles(system: Wrapped, data: Any):
     height, width = data.draw(st.integers(1, 130)), data.draw(st.integers(1, 130))

@@ -39,7 +39,7 @@ def rasters(draw, dtype: str, channels: tuple[int, ...]):
 
 
 @pytest.mark.parametrize(("suffix", "dtype", "channels"), SCREEN)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_screen_formats_give_back_what_was_written(tmp_path_factory, suffix, dtype, channels, data):
     pixels = data.draw(rasters(dtype, channels))
@@ -54,7 +54,7 @@ def test_screen_formats_give_back_what_was_written(tmp_path_factory, suffix, dty
 
 @pytest.mark.parametrize("dtype", DEPTHS)
 @pytest.mark.parametrize("suffix", [".tif", ".npy", ".npz"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), planar=st.booleans(), alpha=st.booleans())
 def test_every_depth_and_channel_count_comes_back(
     tmp_path_factory, suffix, dtype, data, planar, alpha

@@ -20,7 +20,7 @@ from dragoman.data.doctor.telling import _short, told
 PHOTO = Domain("a", "photo", 3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     numbers=st.lists(st.integers(0, 5), max_size=12),
     seed=st.integers(0, 1000),
@@ -139,7 +139,7 @@ def test_empty_sky_is_no_copy_of_empty_sky():
     assert not copies.alike(sky, sky + np.uint8(1), PHOTO)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(down=st.integers(-9, 9), right=st.integers(-9, 9), size=st.integers(48, 120))
 def test_every_shift_is_found(down, right, size):
     rng = np.random.default_rng(abs(down) + 20 * abs(right))
