@@ -8,6 +8,7 @@ from synthetic import make
 from torch import Tensor
 from torch.nn import functional
 
+from dragoman.networks.blocks import initialise
 from dragoman.system import Facts, System
 from dragoman.tiling import Tiler, TileSettings, steady_noise
 from dragoman.tiling.layout import mirrored, padded
@@ -105,11 +106,13 @@ PLAIN: list[dict[str, Any]] = [
     {"depth": 2, "norm": "none", "upsample": "pixelshuffle", "generator": "encoder_decoder"},
     {"generator": "resnet", "blocks": 2, "norm": "none", "dropout": 0.5},
     {"generator": "resnet", "blocks": 1, "norm": "batch", "upsample": "nearest"},
+    {"depth": 3, "norm": "none", "upsample": "nearest", "residual": True},
+    {"generator": "resnet", "blocks": 1, "norm": "none", "residual": True},
 ]
 NORMED: list[dict[str, Any]] = [
     {"depth": 3, "norm": "instance"},
     {"depth": 5, "norm": "instance", "dropout": 0.5, "width": 2},
-    {"depth": 3, "norm": "group", "upsample": "nearest", "border": "replicate"},
+    {"depth": 3, "norm": "group", "upsample": "nearest", "border": "replicate", "residual": True},
     {"depth": 3, "norm": "batch", "at_test": "train"},
     {"generator": "resnet", "blocks": 2, "norm": "instance", "dropout": 0.5},
     {"generator": "resnet", "blocks": 1, "norm": "batch", "dropout": 0.5, "at_test": "train"},
@@ -117,4 +120,7 @@ NORMED: list[dict[str, Any]] = [
 
 
 def started(knobs: dict[str, Any], **over: Any) -> System:
-    return make("pix2pix", facts=FACTS, start="kaiming", **(knobs | over)).eval()
+    system = make("pix2pix", facts=FACTS, start="kaiming", **(knobs | over)).eval()
+    if system.settings.residual:  # it would paint nothing yet
+        initialise(system.generator.last, "kaiming")
+    return system

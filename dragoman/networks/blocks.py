@@ -136,6 +136,24 @@ def up_convolution(
     )
 
 
+def painted(logits: Tensor, picture: Tensor, kept: int) -> Tensor:
+    """tanh of logits [B, n * kept, H, W], each onto the first `kept` channels of a picture.
+
+    kept 0: of any logits, onto nothing. In the picture's precision: bfloat16 would show as bands.
+    """
+    logits = logits.to(picture.dtype)
+    if kept:
+        logits = logits + torch.cat([picture[:, :kept]] * (logits.shape[1] // kept), 1)
+    return torch.tanh(logits)
+
+
+def silence(layer: nn.Module) -> None:
+    """Let the convolutions of a layer make zeros at first (Goyal et al. 2017, section 5.1)."""
+    for one in layer.modules():
+        if isinstance(one, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.zeros_(one.weight)
+
+
 def set_border(network: nn.Module, border: Border) -> None:
     """Let the convolutions of a network that see zeros beyond the border see `border` instead.
 

@@ -1,18 +1,19 @@
 """The picture-to-picture generators by name, with the knobs that several systems share."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from dragoman.errors import SettingsError
-from dragoman.networks.blocks import Border, Norm, Start, Upsample, initialise, set_border
+from dragoman.networks.blocks import Border, Norm, Start, Upsample, initialise, set_border, silence
 from dragoman.networks.resnet import ResNetGenerator
 from dragoman.networks.unet import UNet
 from dragoman.settings import knob
 
 Generator = UNet | ResNetGenerator
+Kind = TypeVar("Kind", bound=UNet | ResNetGenerator)
 AtTest = Literal["eval", "dropout", "train"]
 
 
@@ -37,6 +38,11 @@ class GeneratorSettings:
     start: Start = knob(
         "normal", "starting weights of all networks; normal: N(0, 0.02); kaiming learns sooner"
     )
+    residual: bool = knob(
+        False,
+        "the generator paints onto its picture, which is added to what it draws; it starts by "
+        "copying, so that colours are moved from where they are and do not change places",
+    )
     dropout: float = knob(0.5, "share of activations dropped in the generator's middle", 0, 0.95)
     at_test: AtTest = knob(
         "dropout",
@@ -45,8 +51,21 @@ class GeneratorSettings:
     )
 
 
-def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size: int) -> Generator:
-    """Make and initialise the generator for pictures of about `size` px."""
+def build_generator(
+    settings: GeneratorSettings,
+    inputs: int,
+    outputs: int,
+    size: int,
+    noise: int = 0,
+    answers: int = 1,
+) -> Generator:
+    """Make and initialise the generator from pictures of about `size` px to pictures.
+
+    inputs and outputs: channels of a picture. noise: channels beside the input. answers: pictures
+    that are made of each.
+    """
+    kept = kept_channels(settings.residual, inputs, outputs)
+    inputs, outputs = inputs + noise, outputs * answers
     if settings.generator == "resnet":
         network: Generator = ResNetGenerator(
             inputs,
@@ -56,6 +75,7 @@ def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size
             norm=settings.norm,
             dropout=settings.dropout,
             upsample=settings.upsample,
+            kept=kept,
         )
     else:
         most = (size & -size).bit_length() - 1  # so often the side can be halved
@@ -76,9 +96,27 @@ def build_generator(settings: GeneratorSettings, inputs: int, outputs: int, size
             upsample=settings.upsample,
             max_width=settings.max_width,
             skips=settings.generator == "unet",
+            kept=kept,
         )
         set_border(network, settings.border)
+    return started(network, settings)
+
+
+def kept_channels(residual: bool, inputs: int, outputs: int) -> int:
+    """Of a picture's channels those that a generator paints onto: all if `residual`, else none."""
+    if residual and outputs % inputs:
+        raise SettingsError(
+            f"--residual true adds the picture to what the generator draws, which has {outputs} "
+            f"channels where the picture has {inputs}; use --residual false"
+        )
+    return inputs if residual else 0
+
+
+def started(network: Kind, settings: GeneratorSettings) -> Kind:
+    """A generator with its starting weights; one that paints onto its picture paints nothing."""
     initialise(network, settings.start)
+    if settings.residual:
+        silence(network.last)
     return network
 
 

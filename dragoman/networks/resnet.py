@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dragoman.errors import choose
 from dragoman.networks import blocks
-from dragoman.networks.blocks import Norm, Upsample, halve_smoothly
+from dragoman.networks.blocks import Norm, Upsample, halve_smoothly, painted
 
 Padding = Literal["reflect", "replicate", "zero"]
 Steps = dict[str, Callable[[Tensor], Tensor]]  # by name, to be taken one after another
@@ -71,7 +70,7 @@ class ResNetGenerator(nn.Module):
     `padding` is that of the residual blocks. Biases only beside instance norms, and at the end.
     With `antialias` the halving layers keep the sides, and a fixed blur halves them afterwards
     (Zhang 2019); with the upsampling "bilinear" it is the generator of CUT (Park et al. 2020),
-    whose layers `features` taps.
+    whose layers `features` taps. `kept`: channels of the input, its first, onto which it paints.
     """
 
     stride = 4
@@ -87,8 +86,10 @@ class ResNetGenerator(nn.Module):
         padding: Padding = "reflect",
         upsample: Upsample = "transposed",
         antialias: bool = False,
+        kept: int = 0,
     ) -> None:
         super().__init__()
+        self.kept = kept
         choose("padding", padding, get_args(Padding))
         bias = norm == "instance"
         first = nn.Conv2d(inputs, width, 7, padding=3, padding_mode="reflect", bias=bias)
@@ -109,7 +110,7 @@ class ResNetGenerator(nn.Module):
         hidden = self.first(x)
         for block in (*self.down, *self.blocks, *self.up):
             hidden = block(hidden)
-        return torch.tanh(self.last(hidden).to(x.dtype))
+        return painted(self.last(hidden), x, self.kept)
 
     def features(self, x: Tensor, taps: Sequence[str]) -> list[Tensor]:
         """What pictures [B, inputs, H, W] are at the tapped layers, [B, C, ...] each, as `taps`.

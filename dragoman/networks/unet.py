@@ -53,7 +53,7 @@ class UNet(nn.Module):
     As in the reference code, convolutions have biases only beside instance norms (and the last
     one always), neither the first nor the innermost convolution has a norm, and dropout acts in
     the decoder's levels from the fifth inwards save the innermost: one level at depth 6, three
-    at depth 8, none at 5 or less.
+    at depth 8, none at 5 or less. `kept`: channels of the input, its first, onto which it paints.
     """
 
     def __init__(
@@ -67,9 +67,10 @@ class UNet(nn.Module):
         upsample: Upsample = "transposed",
         max_width: int | None = None,
         skips: bool = True,
+        kept: int = 0,
     ) -> None:
         super().__init__()
-        self.skips, self.stride = skips, 2**depth
+        self.skips, self.stride, self.kept = skips, 2**depth, kept
         widest = max_width or 8 * width
         widths = [min(width * 2**level, widest) for level in range(depth)]
         bias = norm == "instance"
@@ -96,4 +97,9 @@ class UNet(nn.Module):
             if self.skips and index:
                 hidden = torch.cat([features.pop(), hidden], 1)
             hidden = block(hidden)
-        return torch.tanh(hidden.to(x.dtype))  # full precision: bfloat16 would show as bands
+        return blocks.painted(hidden, x, self.kept)
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer that makes the picture."""
+        return self.up[-1]

@@ -55,7 +55,7 @@ class BestOfK(System):
     def __init__(self, settings: BestOfKSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
         a, b = facts.channels["a"], facts.channels["b"]
-        self.generator = build_generator(settings, a, b * settings.answers, min(facts.size))
+        self.generator = build_generator(settings, a, b, min(facts.size), answers=settings.answers)
 
     def stages(self, steps: int) -> list[Stage]:
         return [Stage("train", steps, [Turn(self.generator_loss, [self.generator])])]

@@ -10,8 +10,14 @@ from dragoman.controls import Controls
 from dragoman.errors import SettingsError
 from dragoman.losses.contrastive import PatchHeads, draw_places, patch_nce
 from dragoman.losses.history import History
-from dragoman.networks.blocks import Start, Upsample, initialise
-from dragoman.networks.generator import answers_of, make_pictures, set_at_test
+from dragoman.networks.blocks import Start, Upsample, initialise, painted
+from dragoman.networks.generator import (
+    answers_of,
+    kept_channels,
+    make_pictures,
+    set_at_test,
+    started,
+)
 from dragoman.networks.resnet import BORDER, ResNetGenerator
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, System, Terms, Turn
@@ -86,8 +92,9 @@ class CUT(System):
             dropout=settings.dropout,
             upsample=settings.upsample,
             antialias=settings.antialias,
+            kept=kept_channels(settings.residual, a, b),
         )
-        self.generator = initialise(generator, settings.start)
+        self.generator = started(generator, settings)
         self.discriminator = make_discriminator(settings, b, size)
         middle = (settings.blocks - 1) // 2
         usual = [BORDER, "down.0.conv", "down.1.conv", "blocks.0", f"blocks.{middle}"]
@@ -119,7 +126,7 @@ class CUT(System):
     def traced(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the generator makes of pictures, and what they are at the tapped layers."""
         *heard, last = self.generator.features(pictures, [*self.taps, "last"])
-        return torch.tanh(last.to(pictures.dtype)), heard
+        return painted(last, pictures, self.generator.kept), heard
 
     def share(self, batch: Batch, progress: Progress) -> Made:
         # Drawn like the pictures: so parts of a batch that are made again are mirrored again.

@@ -52,8 +52,8 @@ class CycleGAN(TwoWay):
     def __init__(self, settings: CycleGANSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
         a, b, size = facts.channels["a"], facts.channels["b"], min(facts.size)
-        self.to_b = build_generator(settings, a + settings.noise, b, size)
-        self.to_a = build_generator(settings, b + settings.noise, a, size)
+        self.to_b = build_generator(settings, a, b, size, noise=settings.noise)
+        self.to_a = build_generator(settings, b, a, size, noise=settings.noise)
         self.discriminator_b = make_discriminator(settings, b, size)
         self.discriminator_a = make_discriminator(settings, a, size)
         self.past_a, self.past_b = History(settings.history), History(settings.history)
