@@ -4,8 +4,8 @@ python recipes/gallery.py RUN OUT.png [--rows 6] [--blocks 2] [--answers 3] [--s
     [--to a] [--beside NAME=RUN ...]
 
 Systems with several answers show as many as asked for; --stages shows what earlier stages of the
-run had learned; --beside what other runs on the same data make of the same pictures; --to the other
-direction. Systems of many domains show every domain.
+run had learned; --beside what other runs make of the same pictures; --to the other direction.
+Systems of many domains show every domain.
 """
 
 import argparse
@@ -37,9 +37,10 @@ def made_of(translator: Translator, batch: Batch, number: int) -> Tensor:
 
 
 def opened(folder: Path, to: str | None) -> Translator:
-    """The translator of a run, in the direction that is asked for."""
+    """The translator of a run, in the direction that is asked for if it goes both ways."""
     translator = dragoman.load(folder)
-    return translator.choosing(to=to) if to else translator
+    both = hasattr(translator.system.controls, "to")
+    return translator.choosing(to=to) if to and both else translator
 
 
 def domains(translator: Translator, batch: Batch, data: Data) -> dict[str, np.ndarray]:
@@ -76,8 +77,10 @@ def columns(
     for name in kept if stages else ():
         made = made_of(dragoman.load(folder / "stages" / name), batch, 0)
         shown[f"after {name}"] = data.show(target, made.clamp(-1, 1))
-    for name, other in beside.items():
-        shown[name] = data.show(target, made_of(opened(other, to), batch, 0).clamp(-1, 1))
+    for name, folder in beside.items():
+        other = opened(folder, to)
+        given = {**batch, other.system.source: batch[system.source]}
+        shown[name] = data.show(target, made_of(other, given, 0).clamp(-1, 1))
     for number in range(answers):
         name = translator.config["system"] + (f" {number + 1}" if answers > 1 else "")
         shown[name] = data.show(target, made_of(translator, batch, number).clamp(-1, 1))
