@@ -77,8 +77,8 @@ def columns(
     for name in kept if stages else ():
         made = made_of(dragoman.load(folder / "stages" / name), batch, 0)
         shown[f"after {name}"] = data.show(target, made.clamp(-1, 1))
-    for name, folder in beside.items():
-        other = opened(folder, to)
+    for name, run in beside.items():
+        other = opened(run, to)
         given = {**batch, other.system.source: batch[system.source]}
         shown[name] = data.show(target, made_of(other, given, 0).clamp(-1, 1))
     for number in range(answers):

@@ -41,7 +41,7 @@ class GeneratorSettings:
     residual: bool = knob(
         False,
         "the generator paints onto its picture, which is added to what it draws; it starts by "
-        "copying, so that colours are moved from where they are and do not change places",
+        "copying, so that every colour is moved from where it is",
     )
     dropout: float = knob(0.5, "share of activations dropped in the generator's middle", 0, 0.95)
     at_test: AtTest = knob(
