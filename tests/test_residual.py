@@ -12,6 +12,8 @@ from dragoman.system import Facts
 from dragoman.systems import SYSTEMS, find_system
 
 WITH = [name for name in SYSTEMS if hasattr(find_system(name).Settings(), "residual")]
+UNKNOWN = ("cut", "unet")  # it taps layers of the other generator
+BUILT = [(name, kind) for name in WITH for kind in ("unet", "resnet") if (name, kind) != UNKNOWN]
 
 
 def test_which_systems_have_such_generators():
@@ -19,11 +21,8 @@ def test_which_systems_have_such_generators():
     assert set(WITH) == found
 
 
-@pytest.mark.parametrize("kind", ["unet", "resnet"])
-@pytest.mark.parametrize("name", WITH)
+@pytest.mark.parametrize(("name", "kind"), BUILT)
 def test_at_first_it_copies_all_but_for_the_tanh_and_then_it_learns(name, kind):
-    if name == "cut" and kind == "unet":
-        pytest.skip("it has the other one only")
     system, batch = make(name, generator=kind, residual=True), picture_batch(0)
     copied = torch.tanh(batch["a"])
     with torch.no_grad():
