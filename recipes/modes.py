@@ -1,6 +1,6 @@
 """Count how many of the right answers a translator gives: the six tones of each drawn person.
 
-python recipes/modes.py RUN ... [--answers 12] [--split test] [--out JSON]
+python recipes/modes.py RUN ... [--answers 12] [--examples 4] [--split test] [--out JSON]
 
 For runs on openmoji64:line,tones or the like, whose drawings have one right answer in each tone.
 Every answer to a drawing is taken for the tone whose picture is nearest to it where the tones
@@ -8,6 +8,8 @@ differ. "coverage" is the share of the tones that the answers to a drawing hit, 
 "is" and "cis" are the inception score and its conditional form (Huang et al. 2018, section 5.2)
 with these tones for the classes of Inception: exp of the entropy of the tones of all answers, and
 exp of the mean entropy of those to one drawing. One tone for all gives 1, six alike often give 6.
+"followed", of systems that take a style from a picture: the share of answers in the tone of the
+training picture that was shown, --examples of each tone; chance is one in as many as tones.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from torch import Tensor
 import dragoman
 from dragoman.data import Data, open_data
 from dragoman.data.settings import DataSettings
+from dragoman.domain_judging import spread
 from dragoman.errors import DataError
 from dragoman.pipeline import Translator
 from dragoman.run import Run
@@ -45,8 +48,8 @@ def truths_of(data: Data, split: str, target: str) -> tuple[dict[str, Tensor], T
 
 def tone_of(answers: Tensor, truths: Tensor) -> Tensor:
     """The number of the nearest truth [N, T, C, H, W] of each answer [N, K, C, H, W]: [N, K]."""
-    spread = truths.amax(1) - truths.amin(1)  # [N, C, H, W]
-    counted = (spread > DIFFERENT).float()[:, None, None]
+    differing = truths.amax(1) - truths.amin(1)  # [N, C, H, W]
+    counted = (differing > DIFFERENT).float()[:, None, None]
     apart = (answers[:, :, None] - truths[:, None]).abs() * counted
     return apart.flatten(3).sum(3).argmin(2)
 
@@ -75,24 +78,43 @@ def answers_of(translator: Translator, batch: dict[str, Tensor], count: int) -> 
     return torch.stack(made, 1)
 
 
-def judge(folder: Path, split: str, count: int) -> dict[str, float]:
+def followed(
+    translator: Translator, data: Data, batch: dict[str, Tensor], truths: Tensor, count: int
+) -> float:
+    """How often an answer has the tone of the picture shown, `count` training pictures of each."""
+    source, target = translator.system.source, translator.system.target or "b"
+    tones, hits = data.classes("train", SET), []
+    for tone in range(truths.shape[1]):
+        for row in spread((tones == tone).nonzero()[0].tolist(), count):
+            shown = data.rows("train", [row])[target]
+            made = translator.choosing(reference=shown).translate(batch[source])
+            hits.append(tone_of(made[:, None], truths) == tone)
+    return float(torch.stack(hits).double().mean())
+
+
+def judge(folder: Path, split: str, count: int, examples: int) -> dict[str, float]:
     """The scores of one run."""
     run = Run.open(folder)
     data = open_data(build(DataSettings, run.settings))
     translator = dragoman.load(folder)
     batch, truths = truths_of(data, split, translator.system.target or "b")
     tones = tone_of(answers_of(translator, batch, count), truths)
-    return scores_of(tones, truths.shape[1])
+    scores = scores_of(tones, truths.shape[1])
+    if hasattr(translator.system.controls, "reference"):
+        scores["followed"] = followed(translator, data, batch, truths, examples)
+    return scores
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--answers", type=int, default=12)
+    parser.add_argument("--examples", type=int, default=4)
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    told = {run.name: judge(run, arguments.split, arguments.answers) for run in arguments.runs}
+    counts = arguments.answers, arguments.examples
+    told = {run.name: judge(run, arguments.split, *counts) for run in arguments.runs}
     for name, scores in told.items():
         print(f"{name:40s}" + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
     if arguments.out:

@@ -1,7 +1,9 @@
 """The recipe that counts which of the right answers were given."""
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,3 +30,22 @@ def test_scores_by_hand(modes):
     mixed = modes.scores_of(torch.tensor([[0, 0, 0, 1]]), 2)
     shared = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
     assert mixed == pytest.approx({"coverage": 1, "is": shared, "cis": shared})
+
+
+@pytest.mark.parametrize(("follows", "share"), [(True, 1.0), (False, 0.5)])
+def test_an_answer_follows_the_tone_of_the_picture_shown(modes, follows, share):
+    truths = torch.tensor([-0.5, 0.5])[None, :, None, None, None].repeat(3, 1, 1, 1, 1)
+    tones = np.array([1, 0, 0, 1, -1])  # of the training pictures; a fifth is of none
+    values = torch.where(torch.from_numpy(tones) == 1, 0.4, -0.3)
+
+    def choosing(reference):
+        value = float(reference) if follows else -0.5
+        return SimpleNamespace(translate=lambda pictures: torch.full_like(pictures, value))
+
+    translator = SimpleNamespace(system=SimpleNamespace(source="a", target="b"), choosing=choosing)
+    data = SimpleNamespace(
+        classes=lambda split, _: {"train": tones}[split],
+        rows=lambda _, rows: {"b": values[rows][:, None, None, None]},
+    )
+    drawings = {"a": torch.zeros(3, 1, 1, 1)}
+    assert modes.followed(translator, data, drawings, truths, 2) == share
