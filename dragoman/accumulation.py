@@ -26,6 +26,7 @@ class Accumulation:
 
     def __init__(self, engine: Engine, batch: Batch, progress: Progress, due: list[Turn]) -> None:
         self.engine, self.progress = engine, progress
+        batch = engine.system.whole(batch)
         self.size = len(next(iter(batch.values())))
         count = min(engine.settings.accumulate, self.size)
         parts = {key: value.chunk(count) for key, value in batch.items()}

@@ -33,10 +33,11 @@ class EngineSettings:
         None, "minutes of training: the step is timed first, then steps are fixed; default 5", 0.01
     )
     seed: int = knob(0, "seed of everything random", 0, 2**31 - 1)
-    schedule: Literal["constant", "linear", "cosine", "step", "halving", "tenths"] = knob(
+    schedule: Literal["constant", "linear", "late", "cosine", "step", "halving", "tenths"] = knob(
         "constant",
-        "the learning rate's course; linear is constant for half, then falls to 0; step: a tenth "
-        "from half-way on; halving: at 1/8, 1/4, 1/2 and 3/4; tenths: halved after every tenth",
+        "the learning rate's course; linear is constant for half, then falls to 0; late: for three "
+        "quarters; step: a tenth from half-way on; halving: at 1/8, 1/4, 1/2 and 3/4; tenths: "
+        "halved after every tenth",
     )
     average: float = knob(
         0.999, "decay per step of the moving average used to generate; 0: none", 0, 0.999999

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dragoman import processes
+from dragoman.data.domain_labels import FEWEST, lone_domain_line
 from dragoman.errors import DataError, SettingsError
 from dragoman.system import System
 
@@ -91,6 +92,10 @@ def check_fits(system: str, kind: type[System], settings: Any, data: "Data") -> 
             "use --pairing paired"
         )
     data.check()
+    if not kind.pairs:
+        for key in ("a", "b"):
+            if key in data.domains and (count := data.count("train", key)) < FEWEST:
+                raise DataError(lone_domain_line(f"'{key}' of {data.name}", count))
     if "label" in kind.needed(settings):
         named = getattr(settings, "domains", None) or ""
         data.check_classes([one for one in named.split("+") if one in data.label_sets])

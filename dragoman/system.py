@@ -190,6 +190,14 @@ class System(nn.Module):
         """Further measures by which it is judged, besides those of every system."""
         return []
 
+    def whole(self, batch: Batch) -> Batch:
+        """The batch with what is drawn of all its pictures together, as labels that are shuffled.
+
+        Called once a step, before --accumulate takes the batch in parts; each part is given its
+        share of what is added, a tensor with a row for each picture.
+        """
+        return batch
+
     def share(self, batch: Batch, progress: Progress) -> Any:
         """Compute once what several turns of one step need; at most one turn may learn through it.
 

@@ -1,6 +1,6 @@
 """Small data made in memory, for tests of systems and engine that need no pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dragoman.engine import Engine, EngineSettings
 from dragoman.pipeline import Translator
 from dragoman.settings import build
 from dragoman.system import Facts
@@ -98,3 +99,23 @@ def translator(name: str = "cyclegan", facts: Facts | None = None, **over: Any) 
         "training": {},
     }
     return Translator(system, config, "cpu")
+
+
+def runs_of_steps(
+    system: Any, names: Sequence[str], steps: int, **how: Any
+) -> list[dict[str, int]]:
+    """How often each of the networks runs in each of so many steps of training."""
+    runs, seen = dict.fromkeys(names, 0), []
+
+    def counting(name: str) -> None:
+        def count(*_: Any) -> None:
+            runs[name] += 1
+
+        system.get_submodule(name).register_forward_hook(count)
+
+    for name in names:
+        counting(name)
+    knobs = {"average": 0.0, "device": "cpu", "precision": "fp32", **how}
+    for _ in Engine(system, build(EngineSettings, knobs), steps).run(batches):
+        seen.append({name: runs[name] - sum(one[name] for one in seen) for name in names})
+    return seen

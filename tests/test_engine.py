@@ -165,6 +165,8 @@ def test_the_rate_follows_the_schedule_also_after_a_resume(name):
         ("linear", 0.5, 1),
         ("linear", 0.75, 0.5),
         ("linear", 1, 0),
+        ("late", 0.75, 1),
+        ("late", 0.875, 0.5),
         ("cosine", 0, 1),
         ("cosine", 0.5, 0.5),
         ("cosine", 1 / 3, 0.75),

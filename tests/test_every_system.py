@@ -23,7 +23,6 @@ ALONE: dict[str, Any] = {
     "lambda_matching": 0.0,
     "patches": 1 << 16,
     "layers": "border",  # of deeper ones the heads' last biases learn from rounding alone
-    "targets": "uniform",
     "lambda_slope": 0.0,  # of the mean logit: each picture's part depends on their number
 }
 

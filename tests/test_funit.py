@@ -9,7 +9,7 @@ import pytest
 import torch
 from coloured import COLOURS
 from PIL import Image
-from synthetic import FACTS, batches, make, picture_batch
+from synthetic import FACTS, batches, make, picture_batch, runs_of_steps
 from test_funit_networks import official
 from tiles import furthest, photograph, tiled, untiled
 from torch import Tensor
@@ -126,6 +126,26 @@ def test_the_discriminator_learns_first_and_of_examples_of_the_label_set():
     engine = Engine(small(), settings, 1, lambda step, turn, _: heard.append(turn))
     list(engine.run(batches))
     assert heard == ["discriminator", "generator"]
+
+
+def test_a_step_computes_nothing_twice():
+    """Examples and own picture have a class code each; D judges anew for G, as it has learned."""
+    content, code, decoder = (
+        f"generator.{part}" for part in ("content", "class_encoder", "decoder")
+    )
+    (runs,) = runs_of_steps(small(), [content, code, decoder, "discriminator"], 1)
+    assert runs == {content: 1, code: 2, decoder: 2, "discriminator": 2 + 4}
+
+
+def test_the_adversarial_weight_is_that_of_both_networks():
+    plain, doubled, batch = small(), small(lambda_adversarial=2.0), picture_batch(0)
+    for name in ("discriminator_loss", "generator_loss"):
+        once, twice = (
+            getattr(one, name)(batch, one.share(batch, START)) for one in (plain, doubled)
+        )
+        for term, value in once.items():
+            weight = 2 if term in ("real", "fake", "adversarial") else 1
+            near(twice[term], weight * value)
 
 
 def test_optimizers_and_average_are_the_official_ones():

@@ -250,14 +250,14 @@ def test_history_resumes_bit_for_bit_in_a_fresh_module():
 
 
 def test_schedules_at_their_corners():
-    names = ("constant", "linear", "cosine", "step", "halving", "tenths")
+    names = ("constant", "linear", "late", "cosine", "step", "halving", "tenths")
     assert tuple(schedules.SCHEDULES) == names
     at = {f: [round(schedules.SCHEDULES[n](f), 9) for n in names] for f in (0, 0.5, 0.75, 1)}
     assert at == {
-        0: [1, 1, 1, 1, 1, 1],
-        0.5: [1, 1, 0.5, 0.1, 0.125, 0.03125],
-        0.75: [1, 0.5, round((1 - math.sqrt(0.5)) / 2, 9), 0.1, 0.0625, 0.0078125],
-        1: [1, 0, 0, 0.1, 0.0625, round(0.5**9, 9)],
+        0: [1, 1, 1, 1, 1, 1, 1],
+        0.5: [1, 1, 1, 0.5, 0.1, 0.125, 0.03125],
+        0.75: [1, 0.5, 1, round((1 - math.sqrt(0.5)) / 2, 9), 0.1, 0.0625, 0.0078125],
+        1: [1, 0, 0, 0, 0.1, 0.0625, round(0.5**9, 9)],
     }
     assert schedules.linear(0.9, start=0.8) == pytest.approx(0.5)
     assert schedules.step(0.9, at=(0.3, 0.6, 0.95), factor=0.5) == 0.25

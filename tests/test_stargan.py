@@ -278,6 +278,31 @@ def test_the_discriminator_halves_small_pictures_less_often():
         make("stargan", discriminator_layers=6)
 
 
+def test_labels_are_shuffled_over_the_whole_batch_however_it_is_taken(monkeypatch):
+    asked, system = [], make("stargan")
+    judging = system.discriminator_loss
+
+    def discriminator_loss(batch: Any, made: Any) -> Any:
+        asked.append((made.own[:, 0].tolist(), made.wanted[:, 0].tolist()))
+        return judging(batch, made)
+
+    monkeypatch.setattr(system, "discriminator_loss", discriminator_loss)
+    knobs = {"average": 0.0, "device": "cpu", "precision": "fp32", "accumulate": 8}
+    steps = Engine(system, build(EngineSettings, knobs), 4).run(lambda **how: batches(batch=8))
+    for _ in steps:
+        own, wanted = ([one for part in side for one in part] for side in zip(*asked, strict=True))
+        assert sorted(own) == sorted(wanted)
+        assert own != wanted, "each part is of one picture, which must not keep its domain"
+        asked.clear()
+
+
+def test_one_picture_has_no_other_whose_domain_could_be_wanted():
+    words = "--batch 1 leaves no other picture whose domain could be wanted .*--targets uniform"
+    with pytest.raises(SettingsError, match=words):
+        make("stargan").whole(labelled([[1, 0]]))
+    make("stargan", targets="uniform").whole(labelled([[1, 0]]))
+
+
 def test_no_network_runs_twice_for_the_same():
     """D: real, fake and between; with G's turn one more. G: the fakes, and then the way back."""
     system, runs = make("stargan", n_critic=2), {"generator": 0, "discriminator": 0}

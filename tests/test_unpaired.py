@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from synthetic import FACTS, batches, make, picture_batch
+from synthetic import FACTS, batches, make, picture_batch, runs_of_steps
 from torch.nn import functional
 
 from dragoman.engine import Engine, EngineSettings
@@ -110,6 +110,12 @@ class TestCycleGAN:
         assert measure.ours
 
 
+def test_distribution_matching_computes_nothing_twice():
+    """A fake, which G's turn and D's judge for themselves, and a real picture."""
+    counts = {"generator": 1, "discriminator": 3}
+    assert runs_of_steps(make("distribution_matching"), list(counts), 1) == [counts]
+
+
 def test_distribution_matching_has_the_adversarial_term_only():
     system, batch = make("distribution_matching"), picture_batch(0)
     fake = system.share(batch, START)
@@ -159,6 +165,14 @@ class TestDiscoGAN:
         due = {name: [turn.due(n) for n in range(6)] for name, turn in turns(built_disco()).items()}
         assert due["discriminator"] == [True, False, False] * 2
         assert due["generator"] == [False, True, True] * 2
+
+    def test_a_step_computes_nothing_twice(self):
+        """D's step: a fake and two judgements each; G's: the way back besides."""
+        there, back, judge_a, judge_b = "to_b", "to_a", "discriminator_a", "discriminator_b"
+        names = there, back, judge_a, judge_b
+        first, second = runs_of_steps(make("discogan"), names, 2)
+        assert first == {there: 1, back: 1, judge_a: 2, judge_b: 2}
+        assert second == {there: 2, back: 2, judge_a: 2, judge_b: 2}
 
     def test_weights_decay(self):
         system = built_disco()

@@ -84,6 +84,14 @@ def lone_line(place: str, label_set: str, name: str, count: int) -> str:
     )
 
 
+def lone_domain_line(place: str, count: int) -> str:
+    """Say that one of two piles has too few pictures to train on. place: where its pictures are."""
+    return (
+        f"{place} has {count or 'no'} picture{'' if count else 's'} in train, but needs {FEWEST} "
+        "as a domain; add some (val and test are taken out of it, unless they have folders)"
+    )
+
+
 def without_unseen(source: Source, settings: DataSettings) -> Source:
     """Return the source without the classes of --unseen in its training split."""
     label_set, unseen = unseen_classes(settings, source.name, source.label_sets)

@@ -38,7 +38,9 @@ class CUTSettings(UnpairedSettings):
     antialias: bool = knob(True, "the generator blurs before it halves")
     start: Start = knob("xavier", "starting weights of all networks; officially Xavier of 0.02")
     history: int = knob(0, "past fakes that the discriminator is shown again; 0: none", 0, 10000)
-    lambda_nce: float = knob(1.0, "weight of the contrast of patches; FastCUT: 10", 0)
+    lambda_nce: float = knob(
+        1.0, "weight of the contrast of patches; FastCUT: 10, and --schedule late", 0
+    )
     identity: bool = knob(True, "contrast also what is made of b; FastCUT: false")
     flip_equivariance: bool = knob(False, "mirror half of the batches on their way; FastCUT: true")
     layers: str | None = knob(

@@ -27,7 +27,11 @@ class DiscoGANSettings:
 
     width: int = knob(64, "channels of the generators' first layer", 1, 4096)
     depth: int | None = knob(
-        None, "times that the networks halve the picture; default: down to 4 px, at most 4", 1, 12
+        None,
+        "times that the networks halve the picture; default: down to 4 px, at most 4, so that of "
+        "pictures above 64 px patches are judged, not the whole",
+        1,
+        12,
     )
     bottleneck: int = knob(
         0, "channels of the layers that bring 4 x 4 places to one and back; officially 0 or 100", 0

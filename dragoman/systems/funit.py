@@ -41,6 +41,7 @@ class FUNITSettings(DomainSettings):
         5, "pairs of residual blocks of the discriminator; between pairs sides are halved", 1, 10
     )
     max_width: int = knob(1024, "channels of the discriminator's widest layers", 1, 8192)
+    lambda_adversarial: float = knob(1.0, "weight of the adversarial terms, of both networks", 0)
     lambda_matching: float = knob(1.0, "weight of the features that fakes should have", 0)
     lambda_reconstruction: float = knob(0.1, "weight of the picture made anew as of its class", 0)
     lambda_slope: float = knob(
@@ -179,13 +180,17 @@ class FUNIT(OneSet):
             logits, _ = self.discriminator(x, classes)
             return logits / logits.numel()
 
-        weight = self.settings.lambda_slope
-        if not weight:
+        settings, penalty = self.settings, None
+        if settings.lambda_slope:
+            penalty, shares = r1_and_outputs(share_of_mean, examples)
+            real = shares * shares.numel()
+        else:
             real, _ = self.discriminator(examples, classes)
-            return discriminator_terms("hinge", real, fake)
-        penalty, shares = r1_and_outputs(share_of_mean, examples)
-        terms = discriminator_terms("hinge", shares * shares.numel(), fake)
-        return {**terms, "penalty": 2 * weight * penalty}  # the square, of which R1 is half
+        told = discriminator_terms("hinge", real, fake)
+        terms = {name: settings.lambda_adversarial * term for name, term in told.items()}
+        if penalty is not None:  # the square, of which R1 is half
+            terms["penalty"] = 2 * settings.lambda_slope * penalty
+        return terms
 
     def generator_loss(self, batch: Batch, made: Made) -> Terms:
         """G's terms: of the translation, and of the picture made anew as of its own class."""
@@ -200,7 +205,7 @@ class FUNIT(OneSet):
         fooling = generator_term("hinge", translated) + generator_term("hinge", anew)
         matching = self.settings.lambda_matching
         return {
-            "adversarial": fooling / 2,
+            "adversarial": self.settings.lambda_adversarial * fooling / 2,
             "matching": matching * place_means(seen, features),
             "matching_own": matching * place_means(seen_own, features_again),
             "reconstruction": self.settings.lambda_reconstruction * l1(again, real),

@@ -185,10 +185,16 @@ class StarGAN(ManyDomain):
                 f"one of each label set, as --domain {every}"
             )
 
+    def whole(self, batch: Batch) -> Batch:
+        """With the labels of this step, which are shuffled over all of the batch."""
+        own, wanted = self.drawn(self.labels_of(batch))
+        return {**batch, "own": own, "wanted": wanted}
+
     def share(self, batch: Batch, progress: Progress) -> Translated:
         if warmup := self.settings.attention_warmup:
             self.generator.opened.fill_(max(0.0, 1 - progress.fraction / warmup))
-        own, wanted = self.drawn(self.labels_of(batch))
+        drawn = batch if "wanted" in batch else self.whole(batch)
+        own, wanted = drawn["own"], drawn["wanted"]
         return Translated(self.translated(batch["image"], wanted), own, wanted)
 
     def drawn(self, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,6 +207,11 @@ class StarGAN(ManyDomain):
         if self.settings.targets == "uniform":
             classes = [len(names) for names in self.sets.values()]
             wanted = (draws[:, 1] * torch.tensor(classes, device=labels.device)).long()
+        elif count < 2:
+            raise SettingsError(
+                "--batch 1 leaves no other picture whose domain could be wanted (on several "
+                "processes the batch is shared among them); use a larger one, or --targets uniform"
+            )
         else:
             wanted = labels[shuffled(learned)]
         if self.settings.joint:

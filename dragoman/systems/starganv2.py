@@ -69,8 +69,9 @@ class StarGANv2Settings(DomainSettings):
     hidden: int = knob(512, "channels of the layers between noise and style", 1, 4096)
     high_pass: float = knob(
         0.0,
-        "above 0: a generator for faces, one halving deeper and without shortcuts where it "
-        "decodes; what the details of masked places are divided by (officially w_hpf 1)",
+        "above 0: the official generator for faces (w_hpf 1), one halving deeper and without "
+        "shortcuts where it decodes; its masks of faces, whose details are divided by the number, "
+        "are not made here",
         0,
     )
     lambda_style: float = knob(1.0, "weight of the style that must be seen in a fake", 0)

@@ -42,7 +42,9 @@ class UNIT(SharedLatent):
 
     Liu et al. 2017, equations 1 to 4: for each domain L_VAE (L1 of pictures made anew, KL of their
     code), L_GAN (of translations) and L_CC (L1 of pictures that were translated there and back, KL
-    of the code on the way). Codes have noise in training and are their mean when generating.
+    of the code on the way). The KL of the picture's own code, which L_CC has once more in the
+    paper, is in L_VAE alone, as in the reference code: a larger lambda_kl does the same. Codes have
+    noise in training and are their mean when generating.
     """
 
     Settings = UNITSettings

@@ -11,6 +11,8 @@ from dragoman.data.doctor import shared as sharing
 from dragoman.errors import DataError
 from dragoman.matching import check_fits
 from dragoman.system import System
+from dragoman.systems.cyclegan import CycleGAN
+from dragoman.systems.munit import MUNIT
 
 SIZE = {"size": 16}
 
@@ -191,6 +193,35 @@ def few(folder, *, lone="owl", count=1):
     rows = [f"train/{n}.png,{lone if n < count else ('cat', 'dog')[n % 2]}" for n in range(10)]
     rows += ["val/0.png,elk", "val/1.png,cat"]
     return {"layout": "single", "labels": str(write_csv(folder.parent, "file,kind", *rows))}
+
+
+def test_a_pile_of_one_picture_is_no_domain(animals):
+    lone = animals.parent / "lone"
+    for key, kind, kept in (("A", "cat", 1), ("B", "dog", 5)):
+        files = sorted((animals / kind).iterdir())
+        for split, some in (("train", files[:kept]), ("val", files[-4:-2]), ("test", files[-2:])):
+            (lone / f"{split}{key}").mkdir(parents=True)
+            for file in some:
+                shutil.copy(file, lone / f"{split}{key}")
+    data = opened(lone, pairing="unpaired")
+    line = (
+        f"{lone}/trainA has 1 picture in train, but needs 2 as a domain; add some (val and test "
+        "are taken out of it, unless they have folders)"
+    )
+    assert data._source.unfit() == [line]
+    with pytest.raises(DataError, match="1 picture in train, but needs 2 as a domain; add some"):
+        check_fits("cyclegan", CycleGAN, None, data)
+    one = one_of(checked(lone, pairing="unpaired", **SIZE), "lone_domain")
+    assert (one.level, one.examples) == ("fatal", (line,))
+
+
+def test_a_single_pair_is_two_piles_of_one(tmp_path):
+    for key in "ab":
+        for split in ("train", "val", "test"):
+            save(tmp_path / split / key.upper() / "0.png", noise(ord(key), 16, 16))
+    words = "'a' of .* has 1 picture in train, but needs 2 as a domain"
+    with pytest.raises(DataError, match=words):
+        check_fits("munit", MUNIT, None, opened(tmp_path))
 
 
 def test_classes_too_small_to_be_domains(tmp_path):

@@ -69,7 +69,7 @@ def learn(fixture: Fixture, dtype: torch.dtype) -> Learnt:
     classes = {"class": tuple(map(str, range(settings["dis"]["num_classes"])))}
     facts = Facts({"image": xa.shape[1]}, (xa.shape[2], xa.shape[3]), classes=classes)
     weights = {"lambda_reconstruction": settings["r_w"], "lambda_matching": settings["fm_w"]}
-    assert settings["gan_w"] == 1  # we have no such knob
+    weights["lambda_adversarial"] = settings["gan_w"]
     system = funit.funit(*states, facts, **weights, lambda_slope=PENALTY).to(dtype)
     batch = {"image": xa, "label": la, "reference": xb[:, None], "reference_label": lb}
 
@@ -81,14 +81,14 @@ def learn(fixture: Fixture, dtype: torch.dtype) -> Learnt:
     again = system.generator(xa)
     shown, anew = judge(made.fake, lb)[0], judge(again, la)[0]
     told = {
-        "gen/adv": making["adversarial"],
+        "gen/adv": making["adversarial"] / settings["gan_w"],
         "gen/x_rec": making["reconstruction"] / settings["r_w"],
         "gen/c_rec": making["matching_own"] / settings["fm_w"],
         "gen/m_rec": making["matching"] / settings["fm_w"],
         "gen/acc": (_share(shown >= 0) + _share(anew >= 0)) / 2,
         "gen/total": sum_of(making),
-        "dis/real": judging["real"],
-        "dis/fake": judging["fake"],
+        "dis/real": judging["real"] / settings["gan_w"],
+        "dis/fake": judging["fake"] / settings["gan_w"],
         "dis/reg": judging["penalty"] / PENALTY,
         "dis/acc": (_share(judge(xb, lb)[0] >= 0) + _share(shown < 0)) / 2,
         "dis/total": sum_of(judging),

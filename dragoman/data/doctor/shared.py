@@ -14,7 +14,13 @@ from dragoman.data.doctor.copies import INTS, exact
 from dragoman.data.doctor.findings import MOST_EXAMPLES, Finding, times
 from dragoman.data.doctor.statistics import ByPlace
 from dragoman.data.doctor.subject import FileSubject, Subject, Trouble
-from dragoman.data.domain_labels import lone_classes, lone_line, unseen_classes
+from dragoman.data.domain_labels import (
+    FEWEST,
+    lone_classes,
+    lone_domain_line,
+    lone_line,
+    unseen_classes,
+)
 from dragoman.data.file_table import Column, FileTable
 from dragoman.data.table import SPLITS, Table
 
@@ -24,11 +30,15 @@ MOST_READ = 20_000  # files of one length; of more it would take minutes to tell
 
 
 def domain_troubles(subject: FileSubject) -> Iterator[Trouble]:
-    """Yield what is wrong with domains: equal ones, and classes of too few pictures.
+    """Yield what is wrong with domains: equal ones, and those of too few pictures.
 
     Of labels from a table it is not known that they are domains, unless a setting says so.
     """
     yield from _equal(subject)
+    if subject.keys[:2] == ("a", "b") and not subject.partners("train"):
+        for key in "ab":
+            if (count := subject.count("train", key)) < FEWEST:
+                yield "lone_domain", lone_domain_line(subject.table.folders(key), count)
     settings = subject.settings
     alone = settings.balanced and len(subject.label_sets) == 1  # else it is not known which
     if subject.label_sets and (alone or settings.unseen):

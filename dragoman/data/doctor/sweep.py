@@ -33,6 +33,10 @@ FATAL: dict[str, tuple[str, str]] = {
         "domains that hold the same pictures",
         "put other pictures into one of them, or take one of the folders out",
     ),
+    "lone_domain": (
+        "domains with too few pictures",
+        "add pictures to them, or keep fewer for val and test",
+    ),
     "lone_class": (
         "classes with too few pictures to be domains",
         "add pictures to them, give theirs another class, or name them with --unseen",
