@@ -101,14 +101,16 @@ def test_the_way_from_style_to_style_moves_and_comes_back(loaded, picture, tmp_p
         assert np.abs(back - end).max() > 1
 
 
-def test_each_reference_is_a_style(loaded, picture, tmp_path):
-    chosen = directed(loaded)
+@pytest.mark.parametrize("name", [*SYSTEMS, "funit"])
+def test_each_reference_is_a_style(name, picture, tmp_path):
+    loaded = translator(name)
+    chosen = {} if loaded.system.examples else directed(loaded)
     generator = np.random.default_rng(1)
     for number in range(3):
         look = generator.integers(0, 80 * (number + 1), (32, 32, 3), np.uint8)
         Image.fromarray(look).save(tmp_path / f"look{number}.png")
     shown = {"reference": f"{tmp_path}/look*.png", **chosen}
-    ones = [loaded.choosing(reference=tmp_path / f"look{n}.png", **chosen) for n in range(3)]
+    ones: Any = [loaded.choosing(reference=tmp_path / f"look{n}.png", **chosen) for n in range(3)]
     wanted = [made(one, picture) for one in ones]
     assert np.abs(wanted[0] - wanted[2]).max() > 1
     for count in ({}, {"count": 3}):
@@ -119,12 +121,18 @@ def test_each_reference_is_a_style(loaded, picture, tmp_path):
     assert np.array_equal(way[::2], wanted), "a station is the style of a reference"
     like = picture_batch(0)["a"][:1]
     for number, other in ((0, 1), (1, 2), (2, 0)):
-        between = loaded.choosing(**chosen)
+        between: Any = ones[0].choosing()
         styles = [ones[n].system.style(like) for n in (number, other)]
         between.system.hold((styles[0] + styles[1]) / 2)
         assert np.abs(way[2 * number + 1] - made(between, picture)).max() <= 1
     paint_styles(loaded, str(picture), tmp_path / "way.gif", frames=4, **shown)
     assert getattr(Image.open(tmp_path / "way.gif"), "n_frames", 1) > 6
+
+
+def test_what_goes_by_examples_alone_wants_them(picture, tmp_path):
+    for count in ({}, {"count": 3}):
+        with pytest.raises(SettingsError, match="give --reference with some pictures of the class"):
+            paint_styles(translator("funit"), str(picture), tmp_path / "out.png", **count)
 
 
 def test_one_reference_and_no_truncation_are_one_style(loaded, picture, tmp_path):

@@ -17,6 +17,7 @@ from dragoman.many_domain import DomainSettings, IntoDomain, OneSet
 from dragoman.networks.blocks import initialise
 from dragoman.networks.funit import ClassPatchDiscriminator, FewShotGenerator
 from dragoman.settings import knob
+from dragoman.styled import Styled
 from dragoman.system import Batch, Facts, Progress, Stage, Terms, Turn
 
 TOGETHER = 16  # examples that are encoded at a time
@@ -61,7 +62,8 @@ class FUNITControls(IntoDomain):
     )
     reference: Any = knob(
         None,
-        "some pictures of the class that is wanted, which need not be one of training",
+        "some pictures of the class that is wanted, which need not be one of training (in "
+        "'dragoman styles' each is a style)",
         pictures=True,
     )
 
@@ -73,7 +75,7 @@ class Made(NamedTuple):
     fake: Tensor  # the pictures as of the class of the examples, [B, C, H, W]
 
 
-class FUNIT(OneSet):
+class FUNIT(Styled, OneSet):
     """L_adv + l_r |x - G(x, x)|_1 + l_f |D_f(G(x, y)) - D_f(y)|_1, y: examples of one class.
 
     Liu et al. 2019, equations 1 to 7, with the hinge. As in the reference code D learns first, of
@@ -155,10 +157,16 @@ class FUNIT(OneSet):
     def check_chosen(self) -> None:
         _needed(self.code)
 
+    def style(self, like: Tensor) -> Tensor:
+        return _needed(self.code).to(like)[None]
+
     def generate(self, batch: Batch, controls: choices.Controls | None = None) -> Tensor:
         known = controls is None or _shown(controls) is _shown(self.controls)
-        code = _needed(self.code if known else self._code(controls))
         pictures = batch["image"]
+        if known and self.held is not None:
+            code = self.held[0]
+        else:
+            code = _needed(self.code if known else self._code(controls))
         code = code.to(pictures).expand(len(pictures), -1)
         return self.generator.decode(self.generator.content(pictures), code)
 

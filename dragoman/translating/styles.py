@@ -88,17 +88,24 @@ def _choosing(translator: Translator, controls: dict[str, Any]) -> Translator:
     kind = translator.system.Controls
     now = {**vars(translator.system.controls), **controls}
     shown = [name for name, pictures in offered(kind).items() if pictures and now[name] is not None]
-    if shown and translator.system.domains() and now.get("domain") is None:
+    if shown and _by_domain(translator) and now.get("domain") is None:
         raise SettingsError(
             f"the pictures of --{shown[0]} are of one domain; name it with --domain"
         )
-    return translator.choosing(**controls) if controls else translator
+    chosen = translator.choosing(**controls) if controls else translator
+    chosen.system.check_chosen()
+    return chosen
+
+
+def _by_domain(translator: Translator) -> bool:
+    """Whether a style is one of a domain, which must be told; not if examples alone say all."""
+    return bool(translator.system.domains()) and not translator.system.examples
 
 
 def _domains(translator: Translator) -> dict[str, Translator]:
     """A translator for each domain that is wanted, by its name."""
     several = translator.system.domains()
-    if not several or getattr(translator.system.controls, "domain", None) is not None:
+    if not _by_domain(translator) or getattr(translator.system.controls, "domain", None):
         return {"": translator}
     named = [(name, word) for name, words in several.items() for word in words]
     return {word: translator.choosing(domain=f"{name}={word}") for name, word in named}
