@@ -240,6 +240,15 @@ def test_where_a_zero_is_a_class_pictures_must_be_of_one():
     assert stage.data == {"label_set": "tone", "known": ("tone",)}
 
 
+@pytest.mark.parametrize(("start", "share"), [(-2.0, 0.119), (2.0, 0.881)])
+def test_the_attention_begins_as_asked(start, share):
+    network = make("stargan", attention=True, attention_start=start).generator
+    for layer in (network.last, network.attention):
+        torch.nn.init.zeros_(layer.weight)  # colours of 0; the mask is its bias alone
+    made = network(torch.ones(1, 3, 32, 32), torch.zeros(1, network.labels))
+    assert made.mean().item() == pytest.approx(1 - share, abs=0.02)
+
+
 def test_the_attention_is_held_open_at_first():
     """So that the generator has to learn to draw every pixel; in the end nothing holds it open."""
     system, batch = make("stargan", attention=True, attention_warmup=0.4), picture_batch(0)
@@ -252,6 +261,8 @@ def test_the_attention_is_held_open_at_first():
     assert without.generator.opened.item() == 0
     with pytest.raises(SettingsError, match=r"--attention_warmup is of.*; set --attention true"):
         make("stargan", attention_warmup=0.4)
+    with pytest.raises(SettingsError, match=r"--attention_start is of.*; set --attention true"):
+        make("stargan", attention_start=2.0)
 
 
 def test_domains_that_there_are_not():

@@ -17,7 +17,7 @@ from dragoman.many_domain import DomainSettings, ManyDomain
 from dragoman.networks.blocks import Upsample
 from dragoman.networks.label_vector import label_vector, label_widths
 from dragoman.networks.scaled_norm import ScaledNorm
-from dragoman.networks.stargan import StarGANDiscriminator, StarGANGenerator
+from dragoman.networks.stargan import RESTS, StarGANDiscriminator, StarGANGenerator
 from dragoman.settings import knob
 from dragoman.system import Batch, Facts, Progress, Stage, Terms, Turn
 
@@ -56,6 +56,13 @@ class StarGANSettings(DomainSettings):
         "nothing, so that the generator has to learn to draw every pixel",
         0,
         1,
+    )
+    attention_start: float = knob(
+        RESTS,
+        "logit of the attention at first: at -2 an eighth of each pixel may change, at 2 seven "
+        "eighths, for a mask that was held open and closes where it may",
+        -10,
+        10,
     )
     skip: bool = knob(
         False, "the generator's last layer sees its first one too, for the finest details"
@@ -107,10 +114,11 @@ class StarGAN(ManyDomain):
 
     def __init__(self, settings: StarGANSettings, facts: Facts) -> None:
         super().__init__(settings, facts)
-        if settings.attention_warmup and not settings.attention:
-            raise SettingsError(
-                "--attention_warmup is of a generator with attention; set --attention true"
-            )
+        for name, without in (("attention_warmup", 0), ("attention_start", RESTS)):
+            if getattr(settings, name) != without and not settings.attention:
+                raise SettingsError(
+                    f"--{name} is of a generator with attention; set --attention true"
+                )
         self.widths = label_widths({name: len(names) for name, names in self.sets.items()})
         self.mask = len(self.sets) > 1 and not settings.joint
         channels, logits = facts.channels["image"], sum(self.widths)
@@ -125,6 +133,10 @@ class StarGAN(ManyDomain):
             norm=settings.norm,
             skip=settings.skip,
         )
+        if self.generator.attention is not None:
+            with torch.no_grad():
+                bias = self.generator.attention.get_parameter("bias")
+                bias.add_(settings.attention_start - RESTS)
         most = min(facts.size).bit_length() - 1
         layers = settings.discriminator_layers
         self.discriminator = StarGANDiscriminator(
