@@ -10,7 +10,8 @@ logistic regression on AlexNet's features, learnt from the training pictures of 
 class with equal weight; its weight decay is the one of the lowest loss on val, and test is never
 learnt from. Rates are the share of the pictures that are taken for the class, mean and standard
 deviation over runs and seeds. Beside them: "real", that of the class's own test pictures, and
-"input", that of those translated.
+"input", that of those translated. Runs that JSON holds already stay in it, if they are of the same
+data, classes and draws.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from dragoman.networks.alexnet import RELUS, AlexNet
 from dragoman.networks.frozen_features import as_colour, imagenet
 from dragoman.pipeline import Translator, load
 from dragoman.report.machine import machine
-from dragoman.run import Run
+from dragoman.run import Run, read_json
 from dragoman.settings import build
 
 DECAYS = (1e-2, 1e-1, 1.0, 10.0)  # of the classifier's weights, chosen on val
@@ -256,6 +257,36 @@ def table(folders: Sequence[Path], examples: Sequence[int], seeds: Sequence[int]
     return told
 
 
+def joined(earlier: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Two tables as one of all their runs, if they are of the same data, classes and draws.
+
+    Else, or if a run is in both, that of now.
+    """
+    if _of(earlier) != _of(now) or set(earlier["runs"]) & set(now["runs"]):
+        return now
+    told = {**now, "runs": [*earlier["runs"], *now["runs"]]}
+    for kind in ("unseen", "seen"):
+        rows = {word: dict(row) for word, row in now[kind]["classes"].items()}
+        for word, row in rows.items():
+            for name in now[kind]["mean"]:
+                before = earlier[kind]["classes"][word][name]["examples"]
+                counts = {
+                    count: over([*before[count]["values"], *found["values"]])
+                    for count, found in row[name]["examples"].items()
+                }
+                row[name] = {**row[name], "examples": counts}
+        means = {name: mean_of([row[name] for row in rows.values()]) for name in now[kind]["mean"]}
+        told[kind] = {**now[kind], "classes": rows, "mean": means}
+    return told
+
+
+def _of(told: dict[str, Any]) -> list[Any]:
+    """What two tables must have in common to be joined."""
+    rows = {kind: told[kind]["classes"] for kind in ("unseen", "seen")}
+    counts = [list(one["examples"]) for one in told["unseen"]["mean"].values()]
+    return [told["data"], told["seeds"], {kind: list(row) for kind, row in rows.items()}, counts]
+
+
 def show(told: dict[str, Any]) -> None:
     """Print the tables."""
     for kind in ("unseen", "seen"):
@@ -294,11 +325,10 @@ def main() -> None:
     parser.add_argument("--examples", type=int, nargs="+", default=[1, 5, 20])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     arguments = parser.parse_args()
-    result = {
-        "command": " ".join(["python", *sys.argv]),
-        "machine": machine(),
-        **table(arguments.runs, arguments.examples, arguments.seeds),
-    }
+    told = table(arguments.runs, arguments.examples, arguments.seeds)
+    if arguments.out.exists():
+        told = joined(read_json(arguments.out), told)
+    result = {"command": " ".join(["python", *sys.argv]), "machine": machine(), **told}
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     show(result)
 

@@ -1,6 +1,7 @@
 """The recipe that asks a classifier whether K examples were enough."""
 
 import json
+import shutil
 import sys
 from typing import Any
 
@@ -124,6 +125,23 @@ def test_the_script_on_a_run(recipe, funit_run, tmp_path, monkeypatch, capsys):
     assert "unseen classes, by a classifier that knows all classes" in heads[0]
     assert "seen classes, by a classifier that knows these only" in heads[3]
     assert "3 examples" in printed
+    other = tmp_path / "other"
+    shutil.copytree(funit_run.folder, other)
+    monkeypatch.setattr(sys, "argv", ["few_shot.py", *map(str, [other, *arguments[1:]])])
+    recipe.main()
+    both = json.loads(out.read_text())
+    assert both["runs"] == [funit_run.folder.name, "other"]
+    for kind in ("unseen", "seen"):
+        for name, mean in both[kind]["mean"].items():
+            once = told[kind]["mean"][name]["examples"]
+            for count, found in mean["examples"].items():
+                assert found["values"] == once[count]["values"] * 2
+                assert found["mean"] == pytest.approx(once[count]["mean"])
+    assert both["unseen"]["classes"]["red"]["all"]["examples"]["3"]["values"] == [
+        *red["all"]["examples"]["3"]["values"] * 2
+    ]
+    recipe.main()
+    assert json.loads(out.read_text())["runs"] == ["other"], "a run that is told anew counts once"
 
 
 def test_runs_that_do_not_fit(recipe, tiny_run, funit_run, tmp_path):
