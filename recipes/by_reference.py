@@ -1,14 +1,14 @@
 """Score translations in drawn styles and in those of example pictures, on the same test pictures.
 
 python recipes/by_reference.py RUN ... [--styles 4] [--split test] [--out JSON] [--sheet OUT.png]
-    [--domain tone=dark]
+    [--way "light to dark"]
 
 For runs whose styles are drawn or taken from a picture (starganv2, munit). Every picture whose true
 counterpart is known is translated in so many drawn styles of its own, and in those of as many
 training pictures of the wanted domain, others for every eight pictures. "l1" and "lpips" are to the
 truth, means over all answers; "diversity" is the mean LPIPS between the answers to one picture.
 Means over the ways of the means over their pictures. --sheet: what the first run makes of test
-pictures (down) as the examples (across) show, of the first way or into --domain.
+pictures (down) as the examples (across) show, the first --way or that of the name.
 """
 
 import argparse
@@ -153,12 +153,12 @@ def opened(folder: Path) -> tuple[Translator, Data]:
     return translator, open_data(build(DataSettings, Run.open(folder).settings))
 
 
-def shown_on(folder: Path, split: str, count: int, domain: str | None) -> Image.Image:
+def shown_on(folder: Path, split: str, count: int, way: str | None) -> Image.Image:
     """A sheet: examples across, test pictures down, and what is made of them."""
     translator, data = opened(folder)
     several = among(translator, data, split)
-    names = [one.asked.get("domain", one.name) for one in several]
-    given = several[names.index(choose("domain", domain, names)) if domain else 0]
+    names = [one.name for one in several]
+    given = several[names.index(choose("way", way, names)) if way else 0]
     rows = spread(given.rows, ROWS)
     source, target = given.keys
     pictures = data.rows(split, rows)[source]
@@ -181,10 +181,10 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--sheet", type=Path)
-    parser.add_argument("--domain")
+    parser.add_argument("--way")
     options = parser.parse_args()
     if options.sheet:
-        shown_on(options.runs[0], options.split, options.styles, options.domain).save(options.sheet)
+        shown_on(options.runs[0], options.split, options.styles, options.way).save(options.sheet)
         return
     told = {run.name: judge(run, options.split, options.styles) for run in options.runs}
     for name, row in told.items():
