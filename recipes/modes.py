@@ -14,6 +14,7 @@ training picture that was shown, --examples of each tone; chance is one in as ma
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,7 +82,10 @@ def answers_of(translator: Translator, batch: dict[str, Tensor], count: int) -> 
 def followed(
     translator: Translator, data: Data, batch: dict[str, Tensor], truths: Tensor, count: int
 ) -> float:
-    """How often an answer has the tone of the picture shown, `count` training pictures of each."""
+    """How often an answer has the tone of the picture shown, `count` training pictures of each.
+
+    data: with partners, as labels are of drawings.
+    """
     source, target = translator.system.source, translator.system.target or "b"
     tones, hits = data.classes("train", SET), []
     for tone in range(truths.shape[1]):
@@ -101,7 +105,8 @@ def judge(folder: Path, split: str, count: int, examples: int) -> dict[str, floa
     tones = tone_of(answers_of(translator, batch, count), truths)
     scores = scores_of(tones, truths.shape[1])
     if hasattr(translator.system.controls, "reference"):
-        scores["followed"] = followed(translator, data, batch, truths, examples)
+        pairs = open_data(replace(build(DataSettings, run.settings), pairing="paired"))
+        scores["followed"] = followed(translator, pairs, batch, truths, examples)
     return scores
 
 
