@@ -54,6 +54,8 @@ def among(translator: Translator, data: Data, split: str) -> list[Given]:
     """The ways among many domains whose truth is known, or between the two."""
     system, found = translator.system, []
     if not system.domains():
+        if not data.partners(split):
+            return []
         rows = list(range(data.counts[split]))
         for to in ("b", "a"):
             pool = list(range(data.count("train", to)))
@@ -66,6 +68,16 @@ def among(translator: Translator, data: Data, split: str) -> list[Given]:
             asked, keys = {"domain": f"{way.label_set}={way.target}"}, ("image", "image")
             rows, truths = way.rows.tolist(), way.truths.tolist()
             found.append(Given(way.name, asked, keys, rows, truths, pool))
+    return found
+
+
+def ways_of(translator: Translator, data: Data, split: str) -> list[Given]:
+    """The same; raises SettingsError if there is none."""
+    found = among(translator, data, split)
+    if not found:
+        raise SettingsError(
+            f"{data.name} knows no counterparts in the split '{split}'; name another"
+        )
     return found
 
 
@@ -130,9 +142,7 @@ def judge(folder: Path, split: str, count: int) -> dict[str, Any]:
     Raises SettingsError for a run whose styles cannot be shown, or without any truth.
     """
     translator, data = opened(folder)
-    rows = {one.name: one for one in among(translator, data, split)}
-    if not rows:
-        raise SettingsError(f"no counterparts are known of the pictures of {folder}")
+    rows = {one.name: one for one in ways_of(translator, data, split)}
     told = {name: scored(translator, data, split, one, count) for name, one in rows.items()}
     if not translator.system.domains():
         return told
@@ -146,9 +156,10 @@ def judge(folder: Path, split: str, count: int) -> dict[str, Any]:
 def opened(folder: Path) -> tuple[Translator, Data]:
     """A run's translator and its data."""
     translator = dragoman.load(folder)
-    if not hasattr(translator.system.controls, "reference"):
+    drawn = translator.system.answers is None
+    if not drawn or not hasattr(translator.system.controls, "reference"):
         raise SettingsError(
-            f"{folder} takes no style from a picture; name one of starganv2 or munit"
+            f"{folder} has no styles that are drawn or shown; name one of starganv2 or munit"
         )
     return translator, open_data(build(DataSettings, Run.open(folder).settings))
 
@@ -156,7 +167,7 @@ def opened(folder: Path) -> tuple[Translator, Data]:
 def shown_on(folder: Path, split: str, count: int, way: str | None) -> Image.Image:
     """A sheet: examples across, test pictures down, and what is made of them."""
     translator, data = opened(folder)
-    several = among(translator, data, split)
+    several = ways_of(translator, data, split)
     names = [one.name for one in several]
     given = several[names.index(choose("way", way, names)) if way else 0]
     rows = spread(given.rows, ROWS)
@@ -183,6 +194,8 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--way")
     options = parser.parse_args()
+    if options.styles < 2:
+        parser.error("--styles must be 2 or more, so that answers can differ")
     if options.sheet:
         shown_on(options.runs[0], options.split, options.styles, options.way).save(options.sheet)
         return

@@ -10,8 +10,8 @@ logistic regression on AlexNet's features, learnt from the training pictures of 
 class with equal weight; its weight decay is the one of the lowest loss on val, and test is never
 learnt from. Rates are the share of the pictures that are taken for the class, mean and standard
 deviation over runs and seeds. Beside them: "real", that of the class's own test pictures, and
-"input", that of those translated. Runs that JSON holds already stay in it, if they are of the same
-data, classes and draws.
+"input", that of those translated. Runs of other names that JSON holds already stay in it, if
+they are of the same data, classes and draws.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -260,20 +261,21 @@ def table(folders: Sequence[Path], examples: Sequence[int], seeds: Sequence[int]
 def joined(earlier: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Two tables as one of all their runs, if they are of the same data, classes and draws.
 
-    Else, or if a run is in both, that of now.
+    Else that of now. A run that is in both is as now. That all are of one recipe is not checked.
     """
-    if _of(earlier) != _of(now) or set(earlier["runs"]) & set(now["runs"]):
+    kept = [place for place, run in enumerate(earlier["runs"]) if run not in now["runs"]]
+    if _of(earlier) != _of(now) or not kept:
         return now
-    told = {**now, "runs": [*earlier["runs"], *now["runs"]]}
+    told, draws = {**now, "runs": [*(earlier["runs"][n] for n in kept), *now["runs"]]}, now["seeds"]
     for kind in ("unseen", "seen"):
         rows = {word: dict(row) for word, row in now[kind]["classes"].items()}
         for word, row in rows.items():
             for name in now[kind]["mean"]:
                 before = earlier[kind]["classes"][word][name]["examples"]
-                counts = {
-                    count: over([*before[count]["values"], *found["values"]])
-                    for count, found in row[name]["examples"].items()
-                }
+                counts = {}
+                for count, found in row[name]["examples"].items():
+                    by_run = [before[count]["values"][n * len(draws) :][: len(draws)] for n in kept]
+                    counts[count] = over([*chain(*by_run), *found["values"]])
                 row[name] = {**row[name], "examples": counts}
         means = {name: mean_of([row[name] for row in rows.values()]) for name in now[kind]["mean"]}
         told[kind] = {**now[kind], "classes": rows, "mean": means}
@@ -325,10 +327,21 @@ def main() -> None:
     parser.add_argument("--examples", type=int, nargs="+", default=[1, 5, 20])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     arguments = parser.parse_args()
+    earlier = read_json(arguments.out) if arguments.out.exists() else None
     told = table(arguments.runs, arguments.examples, arguments.seeds)
-    if arguments.out.exists():
-        told = joined(read_json(arguments.out), told)
-    result = {"command": " ".join(["python", *sys.argv]), "machine": machine(), **told}
+    if earlier is not None:
+        told = joined(earlier, told)
+    runs = [str(arguments.runs[0].parent / name) for name in told["runs"]]
+    rest = (
+        sys.argv[1 + len(runs) :]
+        if len(runs) == len(arguments.runs)
+        else ["--out", str(arguments.out)]
+    )
+    result = {
+        "command": " ".join(["python", sys.argv[0], *runs, *rest]),
+        "machine": machine(),
+        **told,
+    }
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     show(result)
 

@@ -26,6 +26,8 @@ def data():
     return SimpleNamespace(
         rows=lambda split, rows: {"a": of(VALUES[rows] / 2), "b": of(VALUES[rows])},
         counts={"test": 5},
+        name="halves",
+        partners=lambda split: split == "test",
         count=lambda split, key: 4,
     )
 
@@ -57,6 +59,11 @@ def test_both_ways_are_scored_against_the_truth(recipe, data, translator):
     assert told["shown"]["diversity"] > 0.01
 
 
+def test_without_counterparts_nothing_is_scored(recipe, data, translator):
+    with pytest.raises(SettingsError, match="halves knows no counterparts in the split 'val'"):
+        recipe.ways_of(translator, data, "val")
+
+
 def test_examples_change_from_part_to_part_and_are_all_taken(recipe, data, translator):
     (to_b, _) = recipe.among(translator, data, "test")
     parts = [recipe.examples(data, to_b, 2, part)[:, 0, 0, 0] for part in range(2)]
@@ -85,7 +92,9 @@ def test_ways_among_domains_show_pictures_of_the_wanted_one(recipe, monkeypatch)
 
 
 def test_a_run_without_shown_styles_is_refused(recipe, monkeypatch):
-    translator = SimpleNamespace(system=SimpleNamespace(controls=SimpleNamespace(to="b")))
+    translator = SimpleNamespace(
+        system=SimpleNamespace(controls=SimpleNamespace(to="b"), answers=None)
+    )
     monkeypatch.setattr(recipe.dragoman, "load", lambda folder: translator)
-    with pytest.raises(SettingsError, match="takes no style from a picture"):
+    with pytest.raises(SettingsError, match="has no styles that are drawn or shown"):
         recipe.opened("runs/cyclegan")
