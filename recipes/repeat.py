@@ -139,7 +139,9 @@ def write(recipe: Path, seeds: list[int], folder: Path, again: bool = False) -> 
         "directions": summaries([row.get("directions", {}) for row in rows.values()]),
         "seeds": rows,
     }
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    beside = path.with_suffix(f".{os.getpid()}")  # another process may be reading
+    beside.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
     print(f"{recipe}: seeds {' '.join(rows)}")
     for name, found in result["scores"].items():
         print(f"{name:16s}{found['mean']:10.4f} +- {found['spread']:.4f}", flush=True)
