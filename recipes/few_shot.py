@@ -332,11 +332,7 @@ def main() -> None:
     if earlier is not None:
         told = joined(earlier, told)
     runs = [str(arguments.runs[0].parent / name) for name in told["runs"]]
-    rest = (
-        sys.argv[1 + len(runs) :]
-        if len(runs) == len(arguments.runs)
-        else ["--out", str(arguments.out)]
-    )
+    rest = sys.argv[1 + len(arguments.runs) :]
     result = {
         "command": " ".join(["python", sys.argv[0], *runs, *rest]),
         "machine": machine(),
