@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test nightly check format benchmarks \
 	recipe-earth-height recipe-earth-stack recipe-four-layouts recipe-whole-earth recipe-inpainting \
-	recipe-few-shot
+	recipe-few-shot recipe-modes
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
@@ -66,6 +66,12 @@ recipe-inpainting: .venv/installed
 recipe-few-shot: .venv/installed
 	$(BIN)/python recipes/few_shot.py $(wildcard runs/openmoji_funit-seed?) \
 	  --out recipes/openmoji_few_shot.json
+
+# How many of the six tones the answers to a drawing have; needs recipe-openmoji-munit and
+# recipe-openmoji-cyclegan-noise.
+recipe-modes: .venv/installed
+	$(BIN)/python recipes/modes.py $(wildcard runs/openmoji_munit-seed?) \
+	  $(wildcard runs/openmoji_cyclegan_noise-seed?) --out recipes/openmoji_modes.json
 
 benchmarks: .venv/installed
 	$(BIN)/python benchmarks/throughput.py --out benchmarks/throughput.json
