@@ -14,6 +14,9 @@ training picture that was shown, --examples of each tone; chance is one in as ma
 
 import argparse
 import json
+import statistics
+import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from dragoman.data.settings import DataSettings
 from dragoman.domain_judging import spread
 from dragoman.errors import DataError
 from dragoman.pipeline import Translator
+from dragoman.report.machine import machine
 from dragoman.run import Run
 from dragoman.settings import build
 
@@ -110,6 +114,22 @@ def judge(folder: Path, split: str, count: int, examples: int) -> dict[str, floa
     return scores
 
 
+def over_seeds(told: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean and standard deviation of the scores of runs whose names differ in -seedN only."""
+    alike: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for name, scores in told.items():
+        alike[name.partition("-seed")[0]].append(scores)
+    return {
+        name: {key: _over([one[key] for one in runs]) for key in runs[0]}
+        for name, runs in alike.items()
+    }
+
+
+def _over(values: list[float]) -> dict[str, float]:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.fmean(values), "spread": spread, "runs": len(values)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
@@ -122,8 +142,18 @@ def main() -> None:
     told = {run.name: judge(run, arguments.split, *counts) for run in arguments.runs}
     for name, scores in told.items():
         print(f"{name:40s}" + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+    result = {
+        "command": " ".join(["python", *sys.argv]),
+        "machine": machine(),
+        "split": arguments.split,
+        "recipes": over_seeds(told),
+        "runs": told,
+    }
+    for name, scores in result["recipes"].items():
+        means = (f"{key} {one['mean']:.3f} +- {one['spread']:.3f}" for key, one in scores.items())
+        print(f"{name:40s}" + "  ".join(means))
     if arguments.out:
-        arguments.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -49,3 +49,14 @@ def test_an_answer_follows_the_tone_of_the_picture_shown(modes, follows, share):
     )
     drawings = {"a": torch.zeros(3, 1, 1, 1)}
     assert modes.followed(translator, data, drawings, truths, 2) == share
+
+
+def test_runs_that_differ_in_their_seed_are_one_recipe(modes):
+    told = {
+        "people-seed0": {"is": 3.0},
+        "people-seed12": {"is": 5.0},
+        "hands-seed0": {"is": 1.0, "followed": 0.5},
+    }
+    found = modes.over_seeds(told)
+    assert found["people"]["is"] == {"mean": 4, "spread": pytest.approx(math.sqrt(2)), "runs": 2}
+    assert found["hands"]["followed"] == {"mean": 0.5, "spread": 0, "runs": 1}
