@@ -14,13 +14,13 @@ training picture that was shown, --examples of each tone; chance is one in as ma
 
 import argparse
 import json
-import statistics
 import sys
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from repeat import summary
 from torch import Tensor
 
 import dragoman
@@ -119,15 +119,7 @@ def over_seeds(told: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[st
     alike: dict[str, list[dict[str, float]]] = defaultdict(list)
     for name, scores in told.items():
         alike[name.partition("-seed")[0]].append(scores)
-    return {
-        name: {key: _over([one[key] for one in runs]) for key in runs[0]}
-        for name, runs in alike.items()
-    }
-
-
-def _over(values: list[float]) -> dict[str, float]:
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return {"mean": statistics.fmean(values), "spread": spread, "runs": len(values)}
+    return {name: summary(rows) for name, rows in alike.items()}
 
 
 def main() -> None:

@@ -103,11 +103,14 @@ def script():
     """Loads a script of recipes/ by its name."""
 
     def load(name):
-        spec = spec_from_file_location(name, Path(__file__).parents[1] / "recipes" / f"{name}.py")
+        folder = Path(__file__).parents[1] / "recipes"
+        spec = spec_from_file_location(name, folder / f"{name}.py")
         assert spec
         assert spec.loader
         module = module_from_spec(spec)
-        spec.loader.exec_module(module)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(folder)  # as where it is run: scripts import each other
+            spec.loader.exec_module(module)
         return module
 
     return load
